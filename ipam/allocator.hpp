@@ -1,0 +1,77 @@
+// Leases of addresses on this host: every change is one transaction of the node store (block + lease + endpoint).
+// Owns: the keys block/, available/, lease/, endpoint/, boot and the node-only pools of the node store. All state is in the store:
+// a killed process leaves the last committed transaction, and any number of processes may run this at once.
+// Thread safety: one Allocator belongs to one thread.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lib/base/clock.hpp"
+#include "lib/kv/store.hpp"
+#include "lib/model/records.hpp"
+
+namespace firn::ipam {
+
+// One address is leased for each request, all or none.
+struct AddressRequest {
+  Family family = Family::v4;
+  std::vector<std::string> pools;     // in order of preference, all of `family`
+  std::optional<Address> address;     // this one and no other
+  std::optional<Address> first, last; // inclusive bounds inside the pool (CNI rangeStart, rangeEnd)
+};
+
+// Where blocks of cluster pools come from when the host has none left (see claims.hpp). Called outside any transaction.
+// `wanted`: the block must contain this address. Code::exhausted: the pool has no free block.
+using BlockSource =
+    std::function<Result<Prefix>(const model::Pool& pool, model::Use use, const std::optional<Address>& wanted)>;
+
+struct Options {
+  std::chrono::seconds cooldown{60};  // before an address is leased again; shorter when nothing else is free
+  std::string boot_id;                // of this boot; see current_boot_id()
+  BlockSource more_blocks;            // empty: only what is in the store
+  // Whether the namespace of an endpoint of an earlier boot is still there. Default: its path is a network namespace.
+  std::function<bool(const model::Endpoint&)> namespace_alive;
+};
+
+struct PoolUse {
+  model::Pool pool;
+  uint64_t blocks = 0;       // blocks owned by this host
+  uint64_t capacity = 0;     // addresses in them that may be leased
+  uint64_t used = 0;
+  uint64_t cooling = 0;      // released less than the cooldown ago
+};
+
+class Allocator {
+ public:
+  Allocator(kv::Store& node, const Clock& clock, Options options);
+
+  // Leases one address for each request and records the endpoint with them (endpoint.addresses is filled in, in order).
+  // Errors: exists (the handle has an endpoint already: find() shows it), exhausted (names the pools), conflict (the asked
+  // address is held: the message names the holder), invalid (outside every pool, or reserved), not_found (no such pool).
+  Result<model::Endpoint> lease(model::Endpoint endpoint, model::Use use, const std::vector<AddressRequest>& requests);
+  // Records an endpoint whose addresses another IPAM plugin owns (endpoint.leased == false).
+  Status record(const model::Endpoint& endpoint);
+  // Drops the endpoint and its leases; returns what it was, or nothing when there was none (idempotent).
+  Result<std::optional<model::Endpoint>> release(const std::string& handle);
+  Result<std::optional<model::Endpoint>> find(const std::string& handle);
+  Result<std::optional<model::Lease>> holder(const Address& address);
+  Result<std::vector<model::Endpoint>> endpoints(std::string_view network = {});
+  // Makes, or finds, the node-only pool of a CIDR. Code::conflict, naming the other, when it overlaps with another pool.
+  Result<model::Pool> subnet_pool(const Prefix& cidr, std::optional<int> block_size = std::nullopt);
+  Result<std::vector<PoolUse>> usage();
+  // Code::exhausted, with the reason, when a lease from these requests would fail now. Leases nothing.
+  Status can_lease(model::Use use, const std::vector<AddressRequest>& requests);
+
+ private:
+  kv::Store& node_;
+  const Clock& clock_;
+  Options options_;
+};
+
+Result<std::string> current_boot_id();  // /proc/sys/kernel/random/boot_id
+
+}  // namespace firn::ipam

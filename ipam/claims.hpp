@@ -1,0 +1,38 @@
+// Block ownership in the cluster store, and pools as the cluster knows them. A claim is one transaction; so is every change
+// of a pool. Used by the CNI plugin on a single host (when its blocks are full), by firn-routed, by firnctl.
+// Owns: claim/, pool/, reservation/ of the cluster store. Thread safety: as the Store.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lib/kv/store.hpp"
+#include "lib/model/records.hpp"
+
+namespace firn::ipam {
+
+// Claims the lowest unclaimed block of the pool (or the one that holds `wanted`) for the node. Claims are idempotent for the
+// owner when `wanted` is set. Errors: exhausted, conflict (owned by another node: named), denied (pool disabled, or the
+// node's labels do not match its selector), not_found.
+Result<model::Claim> claim_block(kv::Store& cluster, const std::string& node, const std::string& pool, model::Use use,
+                                 const std::optional<Address>& wanted, int64_t now);
+Status give_up_block(kv::Store& cluster, const model::Claim& claim);
+Result<std::vector<model::Claim>> claims_of(kv::Store& cluster, const std::string& node);
+
+// Validation shared by every way in: name, lengths (IPv4 block 20..32, IPv6 112..128, not shorter than the CIDR's own
+// length, at most 65536 addresses). Code::invalid names the field.
+Status validate(const model::Pool& pool);
+// Code::conflict names the overlapping pool; Code::exists for a taken name.
+Status create_pool(kv::Store& cluster, const model::Pool& pool);
+// Only node_selector and disabled may change: a live address never moves. Code::invalid otherwise.
+Status update_pool(kv::Store& cluster, const model::Pool& pool);
+
+// Copies pools and reservations of the cluster into the node store, where leases are made, and adopts claimed blocks that
+// the node store does not have. Returns whether anything changed. Idempotent.
+Result<bool> mirror(kv::Store& cluster, kv::Store& node, const std::string& node_name);
+// Refused (Code::conflict, naming up to 20 holders) while any address of the pool is leased here; otherwise removes the
+// pool, its claims by this node and its blocks. On several hosts every other node must have given its blocks up.
+Status delete_pool(kv::Store& cluster, kv::Store& node, const std::string& name, const std::string& node_name);
+
+}  // namespace firn::ipam

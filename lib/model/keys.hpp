@@ -1,0 +1,44 @@
+// Keys of the two stores, in one place. PREFIXKEY and ADDRESSKEY sort as the addresses do:
+// "4" or "6", then the address in hex, then for prefixes "-" and the length in two hex digits ("4-0a000000-1a").
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "lib/addr/addr.hpp"
+#include "lib/model/records.hpp"
+
+namespace firn::model::keys {
+
+std::string address_key(const Address& address);
+std::string prefix_key(const Prefix& prefix);
+
+// Cluster store.
+inline constexpr std::string_view pools = "pool/";
+inline constexpr std::string_view reservations = "reservation/";
+inline constexpr std::string_view claims = "claim/";
+inline constexpr std::string_view nodes = "node/";
+inline constexpr std::string_view bgp_peers = "bgp/peer/";
+inline constexpr std::string_view bgp_settings = "bgp/settings";
+std::string pool(std::string_view name);
+std::string reservation(const Prefix& cidr);
+std::string claim(std::string_view pool, const Prefix& prefix);
+std::string claims_of(std::string_view pool);
+std::string node(std::string_view name);
+std::string bgp_peer(std::string_view name);
+
+// Node store. pool/ and reservation/ are copies of the cluster's, plus node-only pools.
+inline constexpr std::string_view node_identity = "self";  // value: the node's name; absent before `firnctl init`
+inline constexpr std::string_view boot = "boot";           // value: boot id at the last use
+inline constexpr std::string_view blocks = "block/";
+inline constexpr std::string_view leases = "lease/";
+inline constexpr std::string_view endpoints = "endpoint/";
+std::string block(Use use, std::string_view pool, const Prefix& prefix);
+std::string blocks_of(Use use, std::string_view pool);
+// Present (empty value) while the block has at least one free address: the allocator looks at these alone.
+std::string available(Use use, std::string_view pool, const Prefix& prefix);
+std::string available_of(Use use, std::string_view pool);
+std::string lease(const Address& address);
+std::string endpoint(std::string_view handle);
+
+}  // namespace firn::model::keys

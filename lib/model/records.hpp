@@ -1,0 +1,176 @@
+// The records that programs share through the stores: plain structs, their JSON codec, their keys.
+// The formats are specified in docs/ipam.md (addresses) and docs/bgp.md (BGP); every record carries "v":1.
+// decode_* treats its input as hostile: a wrong field is Code::invalid with a JSON pointer. Pure; thread safety: plain values.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "lib/addr/addr.hpp"
+#include "lib/base/result.hpp"
+
+namespace firn::model {
+
+// How the addresses of a block are used. A routed block is a blackhole route and is announced;
+// a bridged one serves another CNI plugin's layer-2 network and must never appear as a route.
+enum class Use : uint8_t { routed, bridged };
+std::string_view to_string(Use use);
+
+// Key: pool/NAME in the cluster store; copied to node/pool/NAME. Pools named by a CNI `ipam.subnet` exist on the node only.
+struct Pool {
+  std::string name;  // [a-z0-9]([a-z0-9.-]*[a-z0-9])?, up to 63 bytes; node-only pools are named "net-ADDRESS-LENGTH"
+  Prefix cidr;
+  int block_size = 0;                               // prefix length of a block: IPv4 default 26, IPv6 122; at most 2^16 addresses
+  std::map<std::string, std::string> node_selector;  // labels a node must carry; empty: every node
+  bool disabled = false;                            // no new leases; live ones stay
+  bool node_only = false;
+  bool operator==(const Pool&) const = default;
+};
+
+// Key: reservation/CIDR. Addresses inside are never leased.
+struct Reservation {
+  Prefix cidr;
+  std::string note;
+  bool operator==(const Reservation&) const = default;
+};
+
+// A run of free ordinals, first..last, released at that time (0: never used).
+struct FreeRun {
+  uint32_t first = 0;
+  uint32_t last = 0;
+  int64_t released_at = 0;
+  bool operator==(const FreeRun&) const = default;
+};
+
+// Node store, key: block/USE/POOL/PREFIXKEY. What this host may lease from. `free` is a queue: leases pop its front,
+// releases push its back, so reuse is first-in-first-out.
+struct Block {
+  Prefix prefix;
+  std::string pool;
+  Use use = Use::routed;
+  std::vector<FreeRun> free;
+  bool operator==(const Block&) const = default;
+};
+
+// Cluster store, key: claim/POOL/PREFIXKEY. Which node owns the block.
+struct Claim {
+  Prefix prefix;
+  std::string pool;
+  std::string node;
+  Use use = Use::routed;
+  int64_t claimed_at = 0;
+  bool operator==(const Claim&) const = default;
+};
+
+// Node store, key: lease/ADDRESSKEY. Who holds the address.
+struct Lease {
+  Address address;
+  std::string handle;
+  std::string pool;
+  Prefix block;
+  bool operator==(const Lease&) const = default;
+};
+
+enum class EndpointKind : uint8_t {
+  interface,  // firn made a veth for it
+  address,    // firn-ipam leased addresses for another plugin's interface
+};
+
+// Node store, key: endpoint/HANDLE. One attachment (network, container, interface): the handle of its leases.
+struct Endpoint {
+  EndpointKind kind = EndpointKind::interface;
+  std::string network;
+  std::string container_id;
+  std::string ifname;
+  std::string netns;           // path given by the runtime; "" when none
+  uint64_t netns_inode = 0;    // identity of the namespace behind it; 0 when not opened
+  std::string boot_id;         // of the boot in which it was attached
+  std::string host_ifname;     // "" for kind address
+  Mac mac;                     // container side
+  int mtu = 0;
+  std::vector<Address> addresses;
+  bool leased = true;          // false: another IPAM plugin owns the addresses
+  int64_t created_at = 0;
+  std::string pod_namespace, pod_name, pod_uid;
+  std::map<std::string, std::string> labels, annotations;
+  bool operator==(const Endpoint&) const = default;
+};
+std::string handle_of(std::string_view network, std::string_view container_id, std::string_view ifname);
+inline std::string handle_of(const Endpoint& e) { return handle_of(e.network, e.container_id, e.ifname); }
+
+// Key: node/NAME in the cluster store.
+struct Node {
+  std::string name;
+  std::string machine_id;  // of /etc/machine-id, or a random one kept in the state directory
+  std::vector<Address> addresses;  // how peers reach this host; the first IPv4 one is the default router id
+  std::map<std::string, std::string> labels;
+  std::optional<uint32_t> as_number;  // overrides BgpSettings::as_number
+  int64_t joined_at = 0;
+  bool operator==(const Node&) const = default;
+};
+
+// Key: bgp/settings.
+struct BgpSettings {
+  uint32_t as_number = 64512;
+  std::optional<Address> router_id;  // IPv4 form; default: the node's first IPv4 address
+  bool operator==(const BgpSettings&) const = default;
+};
+
+// A prefix rule of a peer's import or export filter: prefixes inside `within` whose length is least..most.
+struct PrefixRule {
+  bool accept = true;
+  Prefix within;
+  int least = 0;
+  int most = 0;
+  bool operator==(const PrefixRule&) const = default;
+};
+
+// Key: bgp/peer/NAME.
+struct BgpPeer {
+  std::string name;  // [a-z][a-z0-9-]*, up to 48 bytes
+  std::string node;  // only on this node; "": on every node
+  Address address;
+  uint32_t as_number = 0;
+  uint16_t port = 179;
+  std::string interface;       // needed for a link-local address
+  std::optional<Address> source;
+  std::string password_file;   // read by firn-routed, 0600, never stored here
+  int multihop = 0;            // 0: directly connected; 1..255 hops
+  bool ttl_security = false;   // RFC 5082
+  bool passive = false;
+  int hold_time = 240;         // seconds, 0 or 3..65535
+  int keepalive_time = 80;     // seconds, 0 (a third of hold_time) or 1..65535
+  int connect_retry = 5;       // seconds, 1..65535
+  bool graceful_restart = true;
+  int graceful_restart_time = 120;  // seconds, 1..4095
+  bool bfd = false;
+  std::vector<PrefixRule> import_rules;  // empty: accept everything; otherwise first match decides, no match rejects
+  std::vector<PrefixRule> export_rules;  // the same, over the blocks this host announces
+  bool operator==(const BgpPeer&) const = default;
+};
+
+// Codecs: JSON text <-> struct. decode(encode(x)) == x.
+std::string encode(const Pool&);
+std::string encode(const Reservation&);
+std::string encode(const Block&);
+std::string encode(const Claim&);
+std::string encode(const Lease&);
+std::string encode(const Endpoint&);
+std::string encode(const Node&);
+std::string encode(const BgpSettings&);
+std::string encode(const BgpPeer&);
+Result<Pool> decode_pool(std::string_view);
+Result<Reservation> decode_reservation(std::string_view);
+Result<Block> decode_block(std::string_view);
+Result<Claim> decode_claim(std::string_view);
+Result<Lease> decode_lease(std::string_view);
+Result<Endpoint> decode_endpoint(std::string_view);
+Result<Node> decode_node(std::string_view);
+Result<BgpSettings> decode_bgp_settings(std::string_view);
+Result<BgpPeer> decode_bgp_peer(std::string_view);
+
+}  // namespace firn::model

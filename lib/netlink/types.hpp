@@ -1,0 +1,108 @@
+// Links, addresses, routes, neighbours as plain values, and the requests that change them. Pure.
+// Vocabulary and defaults are iproute2's; each request names the `ip` command it equals.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "lib/addr/addr.hpp"
+
+namespace firn::netlink {
+
+// rtm_protocol of every route that firn writes: how a restarted daemon knows them. docs/routing.md.
+inline constexpr uint8_t route_protocol = 241;
+// Devices waiting for their deletion (IFLA_GROUP). "firn" in ASCII, so that nobody else's number is hit by accident.
+inline constexpr uint32_t dead_group = 0x6669726e;
+
+struct Link {
+  int index = 0;
+  std::string name;
+  std::string kind;  // "veth", "bridge" ...; "" for a physical device
+  Mac mac;
+  int mtu = 0;
+  bool up = false;       // IFF_UP
+  bool running = false;  // IFF_LOWER_UP
+  uint32_t group = 0;
+  int peer_index = 0;    // IFLA_LINK: the other end of a veth, in its own namespace
+  std::string alias;
+  bool operator==(const Link&) const = default;
+};
+
+struct LinkAddress {
+  int index = 0;
+  InterfaceAddress address;
+  bool operator==(const LinkAddress&) const = default;
+};
+
+enum class RouteType : uint8_t { unicast = 1, blackhole = 6, unreachable = 7, prohibit = 8 };
+
+struct Route {
+  Prefix destination;
+  RouteType type = RouteType::unicast;
+  int oif = 0;                     // 0 for blackhole
+  std::optional<Address> gateway;
+  bool onlink = false;
+  uint8_t protocol = route_protocol;
+  uint8_t scope = 0;               // RT_SCOPE_*: 0 global, 253 link; IPv6 ignores it
+  uint32_t table = 254;            // main
+  uint32_t metric = 0;             // 0: kernel's default (IPv6 shows 1024, which list normalises to 0)
+  std::optional<Address> source;   // RTA_PREFSRC
+  int mtu = 0;
+  bool operator==(const Route&) const = default;
+};
+
+struct Neighbour {
+  int index = 0;
+  Address address;
+  Mac mac;
+  bool permanent = true;
+  bool operator==(const Neighbour&) const = default;
+};
+
+// ip link add NAME address MAC mtu MTU type veth peer name PEER address MAC netns FD. Host side down; alias set.
+struct CreateVeth {
+  std::string name;
+  Mac mac;
+  std::string peer_name;
+  Mac peer_mac;
+  int peer_netns_fd = -1;  // -1: the same namespace
+  int mtu = 1500;
+  std::string alias;       // at most 255 bytes
+};
+// ip link set dev IFINDEX ...; only the members that are set change. In this order inside the kernel: name, then flags.
+struct SetLink {
+  int index = 0;
+  std::optional<std::string> name;
+  std::optional<bool> up;
+  std::optional<uint32_t> group;
+  std::optional<int> mtu;
+  std::optional<bool> ipv4_strict_source;  // net.ipv4.conf.IF.rp_filter = 1, by IFLA_AF_SPEC
+  std::optional<bool> ipv4_forwarding;     // net.ipv4.conf.IF.forwarding, by IFLA_AF_SPEC
+};
+struct DeleteLink { int index = 0; };                 // ip link del
+struct DeleteGroup { uint32_t group = dead_group; };  // ip link del group N: all in one grace period
+struct AddAddress { LinkAddress address; bool no_dad = true; };  // ip addr add ... nodad
+struct RemoveAddress { LinkAddress address; };
+struct AddRoute { Route route; };      // ip route add: EEXIST when the destination has a route
+struct ReplaceRoute { Route route; };  // ip route replace
+struct RemoveRoute { Route route; };   // ip route del; matches destination, table, metric, type, protocol, oif when set
+struct ReplaceNeighbour { Neighbour neighbour; };  // ip neigh replace ... nud permanent
+struct RemoveNeighbour { Neighbour neighbour; };   // ip neigh del
+
+using Request = std::variant<CreateVeth, SetLink, DeleteLink, DeleteGroup, AddAddress, RemoveAddress, AddRoute, ReplaceRoute,
+                             RemoveRoute, ReplaceNeighbour, RemoveNeighbour>;
+
+// "add route 10.0.0.1/32 dev 7": for error messages and debug logs.
+std::string describe(const Request& request);
+
+struct RouteFilter {
+  std::optional<Family> family;
+  std::optional<uint8_t> protocol;
+  std::optional<uint32_t> table = 254;
+  std::optional<int> oif;
+};
+
+}  // namespace firn::netlink
