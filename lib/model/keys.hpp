@@ -1,5 +1,5 @@
 // Keys of the two stores, in one place. PREFIXKEY and ADDRESSKEY sort as the addresses do:
-// "4" or "6", then the address in hex, then for prefixes "-" and the length in two hex digits ("4-0a000000-1a").
+// "4-" or "6-", then the address in hex, then for prefixes "-" and the length in two hex digits ("4-0a000000-1a").
 #pragma once
 
 #include <string>

@@ -1,0 +1,239 @@
+// Codecs of pools, reservations, blocks, claims, leases, endpoints, nodes.
+#include "lib/model/codec.hpp"
+#include "lib/model/names.hpp"
+#include "lib/model/records.hpp"
+
+namespace firn::model {
+
+namespace {
+
+constexpr int64_t max_time = int64_t{1} << 40;
+
+Use read_use(Fields& fields, std::string_view text) {
+  if (text == "routed") return Use::routed;
+  if (text != "bridged") fields.fail(make_error(Code::invalid, "/use: must be routed or bridged"));
+  return Use::bridged;
+}
+
+// A record whose own parts contradict each other is as bad as one with a wrong field.
+void require(Fields& fields, bool holds, const char* text) {
+  if (!holds) fields.fail(make_error(Code::invalid, text));
+}
+
+void require_name(Fields& fields, const Status& status) {
+  if (!status) fields.fail(status.error());
+}
+
+FreeRun read_run(Fields& fields, const json::Value& item, uint128 count) {
+  FreeRun run;
+  auto parts = item.array();
+  if (!parts || parts->size() != 3) {
+    fields.fail(item.error("must be [first, last, released_at]"));
+    return run;
+  }
+  auto first = (*parts)[0].integer(0, 65535);
+  auto last = (*parts)[1].integer(0, 65535);
+  auto released_at = (*parts)[2].integer(0, max_time);
+  if (!first || !last || !released_at || *first > *last || static_cast<uint128>(*last) >= count) {
+    fields.fail(item.error("is no run inside the block"));
+    return run;
+  }
+  return FreeRun{static_cast<uint32_t>(*first), static_cast<uint32_t>(*last), *released_at};
+}
+
+}  // namespace
+
+std::string_view to_string(Use use) { return use == Use::routed ? "routed" : "bridged"; }
+
+std::string handle_of(std::string_view network, std::string_view container_id, std::string_view ifname) {
+  std::string out;
+  out.reserve(network.size() + container_id.size() + ifname.size() + 2);
+  return out.append(network).append("/").append(container_id).append("/").append(ifname);
+}
+
+std::string encode(const Pool& pool) {
+  json::Writer w = begin_record();
+  w.field("name", pool.name).field("cidr", pool.cidr.to_string()).field("block_size", pool.block_size);
+  write_texts(w, "node_selector", pool.node_selector);
+  if (pool.disabled) w.field("disabled", true);
+  if (pool.node_only) w.field("node_only", true);
+  return std::move(w.end_object()).take();
+}
+
+Result<Pool> decode_pool(std::string_view text) {
+  return decode_text(text, [](const json::Value& root) {
+    Fields f(root);
+    Pool pool;
+    pool.name = f.text("name");
+    pool.cidr = f.prefix("cidr");
+    const int bits = pool.cidr.address().bits();
+    pool.block_size = static_cast<int>(f.number("block_size", std::max(pool.cidr.length(), bits - 16), bits));
+    pool.node_selector = f.texts("node_selector");
+    pool.disabled = f.flag_or("disabled", false);
+    pool.node_only = f.flag_or("node_only", false);
+    require_name(f, check_object_name("pool name", pool.name));
+    return f.finish(std::move(pool));
+  });
+}
+
+std::string encode(const Reservation& reservation) {
+  json::Writer w = begin_record();
+  w.field("cidr", reservation.cidr.to_string()).field_if("note", reservation.note);
+  return std::move(w.end_object()).take();
+}
+
+Result<Reservation> decode_reservation(std::string_view text) {
+  return decode_text(text, [](const json::Value& root) {
+    Fields f(root);
+    Reservation out;
+    out.cidr = f.prefix("cidr");
+    out.note = f.text_or_empty("note");
+    return f.finish(std::move(out));
+  });
+}
+
+std::string encode(const Block& block) {
+  json::Writer w = begin_record();
+  w.field("prefix", block.prefix.to_string()).field("pool", block.pool).field("use", to_string(block.use));
+  w.key("free").begin_array();
+  for (const FreeRun& run : block.free) {
+    w.begin_array().value(run.first).value(run.last).value(run.released_at).end_array();
+  }
+  w.end_array();
+  return std::move(w.end_object()).take();
+}
+
+Result<Block> decode_block(std::string_view text) {
+  return decode_text(text, [](const json::Value& root) {
+    Fields f(root);
+    Block block;
+    block.prefix = f.prefix("prefix");
+    block.pool = f.text("pool");
+    block.use = read_use(f, f.text("use"));
+    const bool sized = block.prefix.length() >= block.prefix.address().bits() - 16;
+    require(f, sized, "/prefix: has more than 65536 addresses");
+    if (sized) {
+      for (const json::Value& item : f.list("free")) block.free.push_back(read_run(f, item, block.prefix.count()));
+    }
+    return f.finish(std::move(block));
+  });
+}
+
+std::string encode(const Claim& claim) {
+  json::Writer w = begin_record();
+  w.field("prefix", claim.prefix.to_string()).field("pool", claim.pool).field("node", claim.node);
+  w.field("use", to_string(claim.use)).field("claimed_at", claim.claimed_at);
+  return std::move(w.end_object()).take();
+}
+
+Result<Claim> decode_claim(std::string_view text) {
+  return decode_text(text, [](const json::Value& root) {
+    Fields f(root);
+    Claim claim;
+    claim.prefix = f.prefix("prefix");
+    claim.pool = f.text("pool");
+    claim.node = f.text("node");
+    claim.use = read_use(f, f.text("use"));
+    claim.claimed_at = f.number("claimed_at", 0, max_time);
+    return f.finish(std::move(claim));
+  });
+}
+
+std::string encode(const Lease& lease) {
+  json::Writer w = begin_record();
+  w.field("address", lease.address.to_string()).field("handle", lease.handle).field("pool", lease.pool);
+  w.field("block", lease.block.to_string());
+  return std::move(w.end_object()).take();
+}
+
+Result<Lease> decode_lease(std::string_view text) {
+  return decode_text(text, [](const json::Value& root) {
+    Fields f(root);
+    Lease lease;
+    lease.address = f.address("address");
+    lease.handle = f.text("handle");
+    lease.pool = f.text("pool");
+    lease.block = f.prefix("block");
+    require(f, lease.block.contains(lease.address), "/address: is not inside /block");
+    return f.finish(std::move(lease));
+  });
+}
+
+std::string encode(const Endpoint& e) {
+  json::Writer w = begin_record();
+  w.field("kind", e.kind == EndpointKind::interface ? "interface" : "address");
+  w.field("network", e.network).field("container_id", e.container_id).field("ifname", e.ifname);
+  w.field_if("netns", e.netns);
+  if (e.netns_inode != 0) w.field("netns_inode", e.netns_inode);
+  w.field("boot_id", e.boot_id).field_if("host_ifname", e.host_ifname);
+  if (!e.mac.is_zero()) w.field("mac", e.mac.to_string());
+  if (e.mtu != 0) w.field("mtu", e.mtu);
+  write_addresses(w, "addresses", e.addresses);
+  if (!e.leased) w.field("leased", false);
+  w.field("created_at", e.created_at);
+  w.field_if("pod_namespace", e.pod_namespace).field_if("pod_name", e.pod_name).field_if("pod_uid", e.pod_uid);
+  write_texts(w, "labels", e.labels);
+  write_texts(w, "annotations", e.annotations);
+  return std::move(w.end_object()).take();
+}
+
+Result<Endpoint> decode_endpoint(std::string_view text) {
+  return decode_text(text, [](const json::Value& root) {
+    Fields f(root);
+    Endpoint e;
+    const std::string kind = f.text("kind");
+    require(f, kind == "interface" || kind == "address", "/kind: must be interface or address");
+    e.kind = kind == "address" ? EndpointKind::address : EndpointKind::interface;
+    e.network = f.text("network");
+    e.container_id = f.text("container_id");
+    e.ifname = f.text("ifname");
+    e.netns = f.text_or_empty("netns");
+    e.netns_inode = static_cast<uint64_t>(f.number_or("netns_inode", 0, 0, INT64_MAX));
+    e.boot_id = f.text("boot_id");
+    e.host_ifname = f.text_or_empty("host_ifname");
+    if (root["mac"].present()) e.mac = f.mac("mac");
+    e.mtu = static_cast<int>(f.number_or("mtu", 0, 0, 65535));
+    e.addresses = f.addresses("addresses");
+    e.leased = f.flag_or("leased", true);
+    e.created_at = f.number("created_at", 0, max_time);
+    e.pod_namespace = f.text_or_empty("pod_namespace");
+    e.pod_name = f.text_or_empty("pod_name");
+    e.pod_uid = f.text_or_empty("pod_uid");
+    e.labels = f.texts("labels");
+    e.annotations = f.texts("annotations");
+    require_name(f, check_cni_name("/network:", e.network));
+    require_name(f, check_cni_name("/container_id:", e.container_id));
+    if (auto name = IfName::parse(e.ifname); !name) f.fail(name.error());
+    if (!e.host_ifname.empty()) {
+      if (auto name = IfName::parse(e.host_ifname); !name) f.fail(name.error());
+    }
+    return f.finish(std::move(e));
+  });
+}
+
+std::string encode(const Node& node) {
+  json::Writer w = begin_record();
+  w.field("name", node.name).field("machine_id", node.machine_id);
+  write_addresses(w, "addresses", node.addresses);
+  write_texts(w, "labels", node.labels);
+  if (node.as_number) w.field("as_number", *node.as_number);
+  w.field("joined_at", node.joined_at);
+  return std::move(w.end_object()).take();
+}
+
+Result<Node> decode_node(std::string_view text) {
+  return decode_text(text, [](const json::Value& root) {
+    Fields f(root);
+    Node node;
+    node.name = f.text("name");
+    node.machine_id = f.text("machine_id");
+    node.addresses = f.addresses("addresses");
+    node.labels = f.texts("labels");
+    if (root["as_number"].present()) node.as_number = static_cast<uint32_t>(f.number("as_number", 1, 4294967294));
+    node.joined_at = f.number("joined_at", 0, max_time);
+    require_name(f, check_object_name("node name", node.name));
+    return f.finish(std::move(node));
+  });
+}
+
+}  // namespace firn::model

@@ -1,0 +1,53 @@
+#include "lib/model/keys.hpp"
+
+namespace firn::model::keys {
+
+namespace {
+
+void append_hex(std::string& out, uint8_t byte) {
+  static constexpr char digits[] = "0123456789abcdef";
+  out += digits[byte >> 4];
+  out += digits[byte & 15];
+}
+
+std::string join(std::string_view a, std::string_view b) {
+  std::string out;
+  out.reserve(a.size() + b.size());
+  return out.append(a).append(b);
+}
+
+std::string block_key(std::string_view root, Use use, std::string_view pool) {
+  std::string out(root);
+  return out.append(to_string(use)).append("/").append(pool).append("/");
+}
+
+}  // namespace
+
+std::string address_key(const Address& address) {
+  std::string out(address.is_v4() ? "4-" : "6-");
+  for (size_t i = 0; i < address.size(); ++i) append_hex(out, address.bytes()[i]);
+  return out;
+}
+
+std::string prefix_key(const Prefix& prefix) {
+  std::string out = address_key(prefix.address());
+  out += '-';
+  append_hex(out, static_cast<uint8_t>(prefix.length()));
+  return out;
+}
+
+std::string pool(std::string_view name) { return join(pools, name); }
+std::string reservation(const Prefix& cidr) { return join(reservations, prefix_key(cidr)); }
+std::string claims_of(std::string_view pool) { return join(claims, pool) + "/"; }
+std::string claim(std::string_view pool, const Prefix& prefix) { return claims_of(pool) + prefix_key(prefix); }
+std::string node(std::string_view name) { return join(nodes, name); }
+std::string bgp_peer(std::string_view name) { return join(bgp_peers, name); }
+
+std::string blocks_of(Use use, std::string_view pool) { return block_key(blocks, use, pool); }
+std::string block(Use use, std::string_view pool, const Prefix& prefix) { return blocks_of(use, pool) + prefix_key(prefix); }
+std::string available_of(Use use, std::string_view pool) { return block_key("available/", use, pool); }
+std::string available(Use use, std::string_view pool, const Prefix& prefix) { return available_of(use, pool) + prefix_key(prefix); }
+std::string lease(const Address& address) { return join(leases, address_key(address)); }
+std::string endpoint(std::string_view handle) { return join(endpoints, handle); }
+
+}  // namespace firn::model::keys
