@@ -1,0 +1,359 @@
+#include "lib/kv/sqlite/sqlite_store.hpp"
+
+#include <sys/inotify.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "lib/base/unique_fd.hpp"
+#include "lib/kv/sqlite/connection.hpp"
+
+namespace firn::kv {
+
+namespace {
+
+constexpr size_t key_limit = 512;
+constexpr size_t value_limit = 1024 * 1024;
+constexpr size_t log_row_limit = 1024 * 1024;  // a commit that changes more is a gap in the history: "list again"
+constexpr Revision history_kept = 10000;
+constexpr Revision history_trim_every = 1024;
+
+Status check_key(std::string_view key) {
+  if (key.empty() || key.size() > key_limit || key.find('\0') != std::string_view::npos ||
+      key.find('\n') != std::string_view::npos) {
+    return make_error(Code::invalid, "key \"" + std::string(key.substr(0, 64)) + "\" of " + std::to_string(key.size()) +
+                                         " bytes: a key has 1 to 512 bytes, none of them NUL or newline");
+  }
+  return {};
+}
+
+// The first key behind all that begin with `prefix`; nothing when there is none.
+std::optional<std::string> prefix_end(std::string_view prefix) {
+  std::string end(prefix);
+  while (!end.empty() && static_cast<unsigned char>(end.back()) == 0xff) end.pop_back();
+  if (end.empty()) return std::nullopt;
+  end.back() = static_cast<char>(static_cast<unsigned char>(end.back()) + 1);
+  return end;
+}
+
+class SqliteStore;
+
+class SqliteTransaction final : public Transaction {
+ public:
+  explicit SqliteTransaction(SqliteStore& store) : store_(store) {}
+
+  Result<std::optional<std::string>> get(std::string_view key) override;
+  Result<std::vector<Entry>> range(std::string_view prefix, size_t limit, std::string_view from) override;
+  void put(std::string_view key, std::string_view value) override;
+  void erase(std::string_view key) override;
+
+  // SQLite may have rolled back by itself after a failure: from there on every operation does nothing.
+  std::optional<Error> failure;
+  bool written = false;
+  std::string changed;  // keys, each with a newline in front
+
+ private:
+  void changed_key(std::string_view key);
+  SqliteStore& store_;
+};
+
+class SqliteStore final : public Store {
+ public:
+  explicit SqliteStore(std::unique_ptr<Connection> connection) : connection_(std::move(connection)) {}
+
+  Result<Revision> transact(const Body& body) override;
+  Result<std::optional<Entry>> get(std::string_view key) override;
+  Result<Listing> range(std::string_view prefix) override;
+  Result<int> watch_fd() override;
+  Result<Changes> changes(Revision after, std::string_view prefix) override;
+
+  Result<std::vector<Entry>> list(std::string_view prefix, size_t limit, std::string_view from);
+  Status write(std::string_view key, std::string_view value, Revision revision);
+  Result<bool> remove(std::string_view key);
+  // The revision of the last commit. REQUIRES: inside a transaction.
+  Result<Revision> revision();
+
+ private:
+  Status log(Revision revision, std::string_view changed);
+  Result<Revision> finish(SqliteTransaction& transaction);
+  void rollback();
+  Result<Changes> read_changes(Revision after, std::string_view prefix);
+  void drain();
+
+  std::unique_ptr<Connection> connection_;
+  unique_fd watch_;
+  // The last row of the log, as of data version `known_at_`.
+  Revision revision_ = 0;
+  bool last_is_gap_ = false;
+  bool known_ = false;
+  unsigned known_at_ = 0;
+};
+
+Result<std::optional<std::string>> SqliteTransaction::get(std::string_view key) {
+  if (failure) return *failure;
+  auto entry = store_.get(key);
+  if (!entry) return std::move(entry).error();
+  if (!*entry) return std::optional<std::string>();
+  return std::optional<std::string>(std::move((*entry)->value));
+}
+
+Result<std::vector<Entry>> SqliteTransaction::range(std::string_view prefix, size_t limit, std::string_view from) {
+  if (failure) return *failure;
+  return store_.list(prefix, limit, from);
+}
+
+void SqliteTransaction::put(std::string_view key, std::string_view value) {
+  if (failure) return;
+  auto last = store_.revision();
+  if (!last) {
+    failure = std::move(last).error();
+  } else if (auto status = store_.write(key, value, *last + 1); !status) {
+    failure = std::move(status).error();
+  } else {
+    changed_key(key);
+  }
+}
+
+void SqliteTransaction::erase(std::string_view key) {
+  if (failure) return;
+  auto removed = store_.remove(key);
+  if (!removed) {
+    failure = std::move(removed).error();
+  } else if (*removed) {
+    changed_key(key);
+  }
+}
+
+void SqliteTransaction::changed_key(std::string_view key) {
+  written = true;
+  changed.append(1, '\n').append(key);
+}
+
+Result<Revision> SqliteStore::transact(const Body& body) {
+  if (connection_->in_transaction())
+    return make_error(Code::invalid, connection_->options().path + ": a transaction inside a transaction");
+  if (auto status = connection_->run(connection_->writable() ? Query::begin_write : Query::begin_read, "begin a transaction");
+      !status) {
+    return std::move(status).error();
+  }
+  SqliteTransaction transaction(*this);
+  auto status = body(transaction);
+  if (status && transaction.failure) status = std::move(*transaction.failure);
+  if (!status) {
+    rollback();
+    return std::move(status).error();
+  }
+  auto committed = finish(transaction);
+  if (!committed) rollback();
+  return committed;
+}
+
+Result<Revision> SqliteStore::finish(SqliteTransaction& transaction) {
+  auto last = revision();
+  if (!last) return last;
+  Revision reached = *last;
+  if (transaction.written) {
+    ++reached;
+    if (auto status = log(reached, std::string_view(transaction.changed).substr(1)); !status) return std::move(status).error();
+  }
+  if (auto status = connection_->run(Query::commit, "commit"); !status) {
+    known_ = false;
+    return std::move(status).error();
+  }
+  revision_ = reached;
+  known_at_ = connection_->data_version();
+  return reached;
+}
+
+void SqliteStore::rollback() {
+  known_ = false;
+  // A failure here leaves nothing to do: the transaction ends with the connection at the latest.
+  if (connection_->in_transaction()) static_cast<void>(connection_->run(Query::rollback, "roll back"));
+}
+
+Result<Revision> SqliteStore::revision() {
+  const unsigned version = connection_->data_version();
+  if (known_ && version == known_at_) return revision_;
+  sqlite3_stmt* prepared = connection_->prepared(Query::revision);
+  if (prepared == nullptr) return connection_->prepare_error("read the revision");
+  Statement statement(prepared);
+  const int rc = statement.step();
+  if (rc != SQLITE_ROW && rc != SQLITE_DONE) return connection_->error(rc, "read the revision");
+  revision_ = rc == SQLITE_ROW ? statement.number(0) : 0;
+  last_is_gap_ = rc == SQLITE_ROW && statement.number(1) != 0;
+  known_ = true;
+  known_at_ = version;
+  return revision_;
+}
+
+// One row a commit. Without history the last row carries the revision alone (keys NULL: a gap); it is moved up by the next
+// commit without history, and stays where it is once a commit with history follows.
+Status SqliteStore::log(Revision revision, std::string_view changed) {
+  const bool gap = !connection_->options().keep_history || changed.size() > log_row_limit;
+  const Query query = !gap ? Query::log : last_is_gap_ ? Query::log_gap_move : Query::log_gap;
+  sqlite3_stmt* prepared = connection_->prepared(query);
+  if (prepared == nullptr) return connection_->prepare_error("write the history");
+  {
+    Statement statement(prepared);
+    statement.bind_number(1, revision);
+    if (query == Query::log) statement.bind_key(2, changed);
+    if (query == Query::log_gap_move) statement.bind_number(2, revision - 1);
+    if (const int rc = statement.step(); rc != SQLITE_DONE) return connection_->error(rc, "write the history");
+  }
+  last_is_gap_ = gap;
+  if (revision % history_trim_every != 0) return {};
+  sqlite3_stmt* trim = connection_->prepared(Query::log_trim);
+  if (trim == nullptr) return connection_->prepare_error("trim the history");
+  Statement statement(trim);
+  statement.bind_number(1, revision - history_kept);
+  if (const int rc = statement.step(); rc != SQLITE_DONE) return connection_->error(rc, "trim the history");
+  return {};
+}
+
+Result<std::optional<Entry>> SqliteStore::get(std::string_view key) {
+  if (auto status = check_key(key); !status) return std::move(status).error().context(connection_->options().path);
+  sqlite3_stmt* prepared = connection_->prepared(Query::get);
+  if (prepared == nullptr) return connection_->prepare_error("read");
+  Statement statement(prepared);
+  statement.bind_key(1, key);
+  const int rc = statement.step();
+  if (rc == SQLITE_DONE) return std::optional<Entry>();
+  if (rc != SQLITE_ROW) return connection_->error(rc, "read " + std::string(key));
+  return std::optional<Entry>(Entry{std::string(key), std::string(statement.bytes(0)), statement.number(1), statement.number(2)});
+}
+
+Result<std::vector<Entry>> SqliteStore::list(std::string_view prefix, size_t limit, std::string_view from) {
+  sqlite3_stmt* prepared = connection_->prepared(Query::range);
+  if (prepared == nullptr) return connection_->prepare_error("list");
+  const auto end = prefix_end(prefix);
+  Statement statement(prepared);
+  statement.bind_key(1, std::max(prefix, from));
+  // A blob sorts behind every text: no upper bound.
+  if (end) {
+    statement.bind_key(2, *end);
+  } else {
+    statement.bind_value(2, {});
+  }
+  statement.bind_number(3, limit == 0 ? -1 : static_cast<int64_t>(limit));
+  std::vector<Entry> entries;
+  int rc = statement.step();
+  for (; rc == SQLITE_ROW; rc = statement.step()) {
+    entries.push_back(
+        Entry{std::string(statement.bytes(0)), std::string(statement.bytes(1)), statement.number(2), statement.number(3)});
+  }
+  if (rc != SQLITE_DONE) return connection_->error(rc, "list " + std::string(prefix));
+  return entries;
+}
+
+Status SqliteStore::write(std::string_view key, std::string_view value, Revision revision) {
+  if (auto status = check_key(key); !status) return std::move(status).error().context(connection_->options().path);
+  if (value.size() > value_limit) {
+    return make_error(Code::invalid, connection_->options().path + ": value of key \"" + std::string(key) + "\" has " +
+                                         std::to_string(value.size()) + " bytes; at most " + std::to_string(value_limit));
+  }
+  sqlite3_stmt* prepared = connection_->prepared(Query::put);
+  if (prepared == nullptr) return connection_->prepare_error("write");
+  Statement statement(prepared);
+  statement.bind_key(1, key);
+  statement.bind_value(2, value);
+  statement.bind_number(3, revision);
+  if (const int rc = statement.step(); rc != SQLITE_DONE) return connection_->error(rc, "write " + std::string(key));
+  return {};
+}
+
+Result<bool> SqliteStore::remove(std::string_view key) {
+  if (auto status = check_key(key); !status) return std::move(status).error().context(connection_->options().path);
+  sqlite3_stmt* prepared = connection_->prepared(Query::erase);
+  if (prepared == nullptr) return connection_->prepare_error("erase");
+  Statement statement(prepared);
+  statement.bind_key(1, key);
+  if (const int rc = statement.step(); rc != SQLITE_DONE) return connection_->error(rc, "erase " + std::string(key));
+  return connection_->changed_rows() > 0;
+}
+
+Result<Listing> SqliteStore::range(std::string_view prefix) {
+  if (auto status = connection_->run(Query::begin_read, "begin to read"); !status) return std::move(status).error();
+  auto entries = list(prefix, 0, {});
+  // The first read of the transaction has fixed the state: the revision is of the same one.
+  auto at = revision();
+  rollback();
+  if (!entries) return std::move(entries).error();
+  if (!at) return std::move(at).error();
+  return Listing{std::move(*entries), *at};
+}
+
+// A commit appends to the -wal file before it is visible, and nothing is written to a file afterwards. So changes() takes the
+// write lock before it empties the queue of events: every event it throws away is of a commit that it sees.
+Result<int> SqliteStore::watch_fd() {
+  if (!connection_->writable()) return -1;
+  if (watch_) return watch_.get();
+  const std::string& path = connection_->options().path;
+  const size_t slash = path.rfind('/');
+  const std::string directory = slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
+  unique_fd queue(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
+  if (!queue) return errno_error("watch the store " + path);
+  // The directory, not the files: the last process to close the store deletes the -wal.
+  if (::inotify_add_watch(queue.get(), directory.c_str(),
+                          IN_MODIFY | IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_ONLYDIR) < 0) {
+    return errno_error("watch the directory of the store " + path);
+  }
+  watch_ = std::move(queue);
+  return watch_.get();
+}
+
+void SqliteStore::drain() {
+  alignas(struct inotify_event) char buffer[4096];
+  while (watch_ && ::read(watch_.get(), buffer, sizeof buffer) > 0) {}
+}
+
+Result<Changes> SqliteStore::changes(Revision after, std::string_view prefix) {
+  const bool locked = connection_->writable();
+  if (connection_->file_replaced()) {
+    return make_error(Code::unavailable, connection_->options().path + ": was moved or deleted while open; open the store again");
+  }
+  if (auto status = connection_->run(locked ? Query::begin_write : Query::begin_read, "read the history"); !status)
+    return std::move(status).error();
+  drain();
+  auto result = read_changes(after, prefix);
+  rollback();
+  return result;
+}
+
+Result<Changes> SqliteStore::read_changes(Revision after, std::string_view prefix) {
+  auto at = revision();
+  if (!at) return std::move(at).error();
+  Changes found{{}, *at, false};
+  if (after == *at) return found;
+  sqlite3_stmt* prepared = connection_->prepared(Query::changes);
+  if (prepared == nullptr) return connection_->prepare_error("read the history");
+  Statement statement(prepared);
+  statement.bind_number(1, after);
+  Revision expected = after + 1;
+  int rc = statement.step();
+  for (; rc == SQLITE_ROW; rc = statement.step()) {
+    if (statement.number(0) != expected || statement.null(1)) break;
+    ++expected;
+    std::string_view rest = statement.bytes(1);
+    while (!rest.empty()) {
+      const std::string_view key = rest.substr(0, rest.find('\n'));
+      rest.remove_prefix(std::min(rest.size(), key.size() + 1));
+      if (key.starts_with(prefix)) found.keys.emplace_back(key);
+    }
+  }
+  if (rc != SQLITE_ROW && rc != SQLITE_DONE) return connection_->error(rc, "read the history");
+  // Trimmed, written without history, or `after` is of another store.
+  if (expected != *at + 1) return Changes{{}, *at, true};
+  std::sort(found.keys.begin(), found.keys.end());
+  found.keys.erase(std::unique(found.keys.begin(), found.keys.end()), found.keys.end());
+  return found;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Store>> open_sqlite(const SqliteOptions& options) {
+  auto connection = Connection::open(options);
+  if (!connection) return std::move(connection).error();
+  return std::unique_ptr<Store>(std::make_unique<SqliteStore>(std::move(*connection)));
+}
+
+}  // namespace firn::kv
