@@ -1,0 +1,89 @@
+#include <gtest/gtest.h>
+
+#include "lib/model/keys.hpp"
+#include "lib/model/names.hpp"
+#include "lib/model/records.hpp"
+
+namespace firn::model {
+namespace {
+
+Prefix prefix(const char* text) { return *Prefix::parse(text); }
+Address address(const char* text) { return *Address::parse(text); }
+
+template <class T, class Decode>
+void round_trip(const T& record, Decode decode) {
+  const std::string text = encode(record);
+  auto back = decode(text);
+  ASSERT_TRUE(back.ok()) << text << ": " << back.error().message;
+  EXPECT_EQ(*back, record) << text;
+}
+
+TEST(Records, RoundTrip) {
+  round_trip(Pool{.name = "web", .cidr = prefix("10.0.0.0/16"), .block_size = 26, .node_selector = {{"rack", "a"}}, .disabled = true}, decode_pool);
+  round_trip(Reservation{.cidr = prefix("10.0.0.0/30"), .note = "routers \"a\""}, decode_reservation);
+  round_trip(Block{.prefix = prefix("fd00::/122"), .pool = "web6", .use = Use::bridged, .free = {{3, 63, 0}, {0, 2, 1700000000}}}, decode_block);
+  round_trip(Claim{.prefix = prefix("10.0.0.0/26"), .pool = "web", .node = "n1", .use = Use::routed, .claimed_at = 5}, decode_claim);
+  round_trip(Lease{.address = address("10.0.0.1"), .handle = "net/abc/eth0", .pool = "web", .block = prefix("10.0.0.0/26")}, decode_lease);
+  Endpoint e;
+  e.network = "net";
+  e.container_id = "abc";
+  e.ifname = "eth0";
+  e.netns = "/run/netns/x";
+  e.netns_inode = 4026532000;
+  e.boot_id = "b";
+  e.host_ifname = "firn12345678901";
+  e.mac = *Mac::parse("02:00:00:00:00:01");
+  e.mtu = 1450;
+  e.addresses = {address("10.0.0.1"), address("fd00::1")};
+  e.created_at = 1700000000;
+  e.pod_namespace = "default";
+  e.pod_name = "web-1";
+  e.labels = {{"app", "web"}};
+  e.annotations = {{"example.org/x", "line\nbreak"}};
+  round_trip(e, decode_endpoint);
+  round_trip(Node{.name = "n1", .machine_id = "m", .addresses = {address("192.0.2.1")}, .labels = {{"a", "b"}}, .as_number = 65001, .joined_at = 1}, decode_node);
+  round_trip(BgpSettings{.as_number = 4200000000, .router_id = address("192.0.2.1")}, decode_bgp_settings);
+  BgpPeer p;
+  p.name = "tor-a";
+  p.address = address("192.0.2.254");
+  p.as_number = 65000;
+  p.multihop = 2;
+  p.password_file = "/etc/firn/tor-a.password";
+  p.import_rules = {{false, prefix("10.0.0.0/8"), 8, 32}, {true, prefix("0.0.0.0/0"), 0, 24}};
+  round_trip(p, decode_bgp_peer);
+}
+
+TEST(Records, HostileTextNamesThePlace) {
+  const auto message = [](const auto& result) { return result.ok() ? std::string("accepted") : result.error().message; };
+  EXPECT_NE(message(decode_pool(R"({"v":2,"name":"a","cidr":"10.0.0.0/8","block_size":26})")).find("/v"), std::string::npos);
+  EXPECT_NE(message(decode_pool(R"({"v":1,"name":"A!","cidr":"10.0.0.0/8","block_size":26})")).find("pool name"), std::string::npos);
+  EXPECT_NE(message(decode_pool(R"({"v":1,"name":"a","cidr":"10.0.0.0/8","block_size":8})")).find("/block_size"), std::string::npos);
+  EXPECT_NE(message(decode_block(R"({"v":1,"prefix":"10.0.0.0/26","pool":"a","use":"routed","free":[[0,64,0]]})")).find("/free/0"), std::string::npos);
+  EXPECT_NE(message(decode_block(R"({"v":1,"prefix":"10.0.0.0/8","pool":"a","use":"routed","free":[]})")).find("/prefix"), std::string::npos);
+  EXPECT_NE(message(decode_lease(R"({"v":1,"address":"10.1.0.1","handle":"h","pool":"a","block":"10.0.0.0/26"})")).find("/address"), std::string::npos);
+  EXPECT_NE(message(decode_endpoint(R"({"v":1,"kind":"interface","network":"../x","container_id":"a","ifname":"e","boot_id":"b","addresses":[],"created_at":1})")).find("/network"), std::string::npos);
+  EXPECT_NE(message(decode_bgp_peer(R"({"v":1,"name":"a","address":"10.0.0.1","as_number":0})")).find("/as_number"), std::string::npos);
+  EXPECT_NE(message(decode_bgp_peer(R"({"v":1,"name":"a","address":"10.0.0.1","as_number":1,"hold_time":2})")).find("/hold_time"), std::string::npos);
+  EXPECT_FALSE(decode_node("[]").ok());
+  EXPECT_FALSE(decode_node("").ok());
+}
+
+TEST(Keys, SortAsAddressesDo) {
+  EXPECT_EQ(keys::prefix_key(prefix("10.0.0.0/26")), "4-0a000000-1a");
+  EXPECT_LT(keys::lease(address("9.255.255.255")), keys::lease(address("10.0.0.0")));
+  EXPECT_LT(keys::lease(address("255.0.0.0")), keys::lease(address("::1")));
+  EXPECT_EQ(keys::block(Use::routed, "web", prefix("10.0.0.0/26")), "block/routed/web/4-0a000000-1a");
+}
+
+TEST(Names, FollowTheirRules) {
+  EXPECT_TRUE(check_object_name("pool name", "rack-1.web").ok());
+  for (const char* bad : {"", "-a", "a-", "A", "a/b", "a b"}) EXPECT_FALSE(check_object_name("pool name", bad).ok()) << bad;
+  EXPECT_FALSE(check_object_name("pool name", std::string(64, 'a')).ok());
+  EXPECT_TRUE(check_cni_name("network", "Net_1.x-y").ok());
+  for (const char* bad : {"", "_a", ".a", "a/b", "a b", "a\n"}) EXPECT_FALSE(check_cni_name("network", bad).ok()) << bad;
+  EXPECT_TRUE(check_peer_name("tor-a").ok());
+  EXPECT_FALSE(check_peer_name("1tor").ok());
+}
+
+}  // namespace
+}  // namespace firn::model
