@@ -38,7 +38,8 @@ class Kernel {
   virtual Result<std::vector<LinkAddress>> addresses(int index) = 0;  // 0: all links
   virtual Result<std::vector<Route>> routes(const RouteFilter& filter) = 0;  // filtered by the kernel (strict dump)
   virtual Result<std::vector<Neighbour>> neighbours(int index) = 0;  // permanent entries; 0: all links
-  // Longest-prefix lookup, "ip route get". not_found when unreachable.
+  virtual Result<std::vector<Rule>> rules(Family family) = 0;        // policy rules with our protocol number
+  // Longest-prefix lookup, "ip route get fibmatch": the table's entry. not_found when unreachable, blackholed or prohibited.
   virtual Result<Route> lookup(const Address& destination) = 0;
 };
 
@@ -71,9 +72,11 @@ struct Event {
 
 struct Events {
   std::vector<Event> events;
-  bool lost = false;  // ENOBUFS: the kernel dropped some, list everything again
+  bool lost = false;  // the kernel dropped some (ENOBUFS), or there were more than 16,384: list everything again
 };
 
+// The kernel tells nobody when IPv4 routes and neighbours vanish with their link (down or deleted): whoever watches them must
+// take the link's event as their removal. IPv6 routes are announced one by one. Cloned (cached) routes are left out.
 class Monitor {
  public:
   virtual ~Monitor() = default;

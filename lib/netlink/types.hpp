@@ -37,7 +37,7 @@ struct LinkAddress {
   bool operator==(const LinkAddress&) const = default;
 };
 
-enum class RouteType : uint8_t { unicast = 1, blackhole = 6, unreachable = 7, prohibit = 8 };
+enum class RouteType : uint8_t { unicast = 1, local = 2, blackhole = 6, unreachable = 7, prohibit = 8 };
 
 struct Route {
   Prefix destination;
@@ -51,7 +51,18 @@ struct Route {
   uint32_t metric = 0;             // 0: kernel's default (IPv6 shows 1024, which list normalises to 0)
   std::optional<Address> source;   // RTA_PREFSRC
   int mtu = 0;
+  bool multipath = false;          // only in lists: several next hops, of which the first is shown; apply() refuses it
   bool operator==(const Route&) const = default;
+};
+// The form in which routes() and events show a route that was written like this; compare normalised values only.
+Route normalise(Route route);
+
+// ip rule add from FROM lookup TABLE priority PRIORITY. Ours by FRA_PROTOCOL 241.
+struct Rule {
+  Prefix from;
+  uint32_t table = 254;
+  uint32_t priority = 0;
+  bool operator==(const Rule&) const = default;
 };
 
 struct Neighbour {
@@ -62,7 +73,8 @@ struct Neighbour {
   bool operator==(const Neighbour&) const = default;
 };
 
-// ip link add NAME address MAC mtu MTU type veth peer name PEER address MAC netns FD. Host side down; alias set.
+// ip link add NAME address MAC mtu MTU type veth peer name PEER address MAC netns FD. Both sides down.
+// The kernel takes no alias at creation: give it to the SetLink that follows (one batch, once index_of() has told the index).
 struct CreateVeth {
   std::string name;
   Mac mac;
@@ -70,7 +82,6 @@ struct CreateVeth {
   Mac peer_mac;
   int peer_netns_fd = -1;  // -1: the same namespace
   int mtu = 1500;
-  std::string alias;       // at most 255 bytes
 };
 // ip link set dev IFINDEX ...; only the members that are set change. In this order inside the kernel: name, then flags.
 struct SetLink {
@@ -81,19 +92,24 @@ struct SetLink {
   std::optional<int> mtu;
   std::optional<bool> ipv4_strict_source;  // net.ipv4.conf.IF.rp_filter = 1, by IFLA_AF_SPEC
   std::optional<bool> ipv4_forwarding;     // net.ipv4.conf.IF.forwarding, by IFLA_AF_SPEC
+  std::optional<std::string> alias;        // at most 255 bytes; the kernel ignores an alias given at creation
 };
 struct DeleteLink { int index = 0; };                 // ip link del
-struct DeleteGroup { uint32_t group = dead_group; };  // ip link del group N: all in one grace period
+struct DeleteGroup { uint32_t group = dead_group; };  // ip link del group N: all in one grace period; ENODEV when it is empty
 struct AddAddress { LinkAddress address; bool no_dad = true; };  // ip addr add ... nodad
 struct RemoveAddress { LinkAddress address; };
 struct AddRoute { Route route; };      // ip route add: EEXIST when the destination has a route
-struct ReplaceRoute { Route route; };  // ip route replace
-struct RemoveRoute { Route route; };   // ip route del; matches destination, table, metric, type, protocol, oif when set
+// ip route replace. Takes the place of whatever has this destination, table and metric, also of somebody else's route.
+struct ReplaceRoute { Route route; };
+// ip route del; matches destination, table, metric, type, protocol (0: any), and oif and gateway when set.
+struct RemoveRoute { Route route; };
 struct ReplaceNeighbour { Neighbour neighbour; };  // ip neigh replace ... nud permanent
 struct RemoveNeighbour { Neighbour neighbour; };   // ip neigh del
+struct AddRule { Rule rule; };                     // EEXIST when it is there
+struct RemoveRule { Rule rule; };                  // only a rule with our protocol number
 
 using Request = std::variant<CreateVeth, SetLink, DeleteLink, DeleteGroup, AddAddress, RemoveAddress, AddRoute, ReplaceRoute,
-                             RemoveRoute, ReplaceNeighbour, RemoveNeighbour>;
+                             RemoveRoute, ReplaceNeighbour, RemoveNeighbour, AddRule, RemoveRule>;
 
 // "add route 10.0.0.1/32 dev 7": for error messages and debug logs.
 std::string describe(const Request& request);
