@@ -1,0 +1,63 @@
+// The text of bird.conf for this host. Pure: the same input gives the same bytes, in the order of peer names.
+// Everything a person could have typed (names, passwords, interfaces, ranges) is checked before it reaches the text, so that
+// no record can smuggle a statement into BIRD's configuration; the error names the peer and the field.
+//
+// What the configuration says, whoever the peers are:
+//  - blocks come from the kernel (blackhole routes of protocol 241), so a new block never changes this text;
+//  - a peer is told of these blocks only, never of a route learned from another peer: a host is an edge, not a transit;
+//  - the kernel is given BGP routes only, so BIRD never writes what firn writes.
+// One session carries the family of its own addresses (docs/bgp.md says why). Grammar: BIRD 2.0.12 and later 2.x.
+// Thread safety: plain values.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "lib/addr/addr.hpp"
+#include "lib/base/result.hpp"
+#include "lib/model/records.hpp"
+
+namespace firn::routed::bird {
+
+// The route protocol number of everything firn writes into the kernel.
+inline constexpr int firn_route_protocol = 241;
+
+struct ResolvedPeer {
+  model::BgpPeer peer;
+  std::string password;  // the content of peer.password_file; empty only when there is no such file
+  bool operator==(const ResolvedPeer&) const = default;
+};
+
+struct Config {
+  uint32_t local_as = 0;
+  Address router_id;  // IPv4 form
+  std::vector<ResolvedPeer> peers;
+  // Where BIRD logs when we own its whole configuration. Empty: the text is a part that an administrator's bird.conf includes;
+  // log, router id and the device protocol are then theirs.
+  std::string log_file;
+  bool operator==(const Config&) const = default;
+};
+
+struct Rendered {
+  std::string text;
+  std::vector<std::string> protocols;  // names of every protocol in the text: what must run once it is loaded
+  bool operator==(const Rendered&) const = default;
+};
+
+// What of the cluster's BGP records concerns `node`: its AS, its router id, its peers (passwords still to be read).
+// Code::invalid when there is no router id to be had.
+Result<Config> select(const model::BgpSettings& settings, const model::Node& node, const std::vector<model::BgpPeer>& peers);
+
+// Code::invalid naming the peer and the field. One bad peer refuses the whole text: the running configuration stays.
+Status check(const Config& config);
+Status check_password(std::string_view password);
+Result<Rendered> render(const Config& config);
+
+// "tor-a" <-> "firn_peer_tor_a". A peer's name has no underscore, so this goes both ways; the name depends on nothing else,
+// so a session whose peer did not change keeps its protocol and does not flap.
+std::string protocol_of(std::string_view peer_name);
+std::optional<std::string> peer_of(std::string_view protocol);
+
+}  // namespace firn::routed::bird
