@@ -1,0 +1,120 @@
+#!/usr/bin/env python3
+"""Kills the plugin (SIGKILL), and separately fails its system call, at every system call of ADD and of DEL, one run for each
+point. Afterwards the runtime recovers as runtimes do (repeat the verb, or DEL, or GC) and nothing may be left: no lease, no
+endpoint, no link, no route, and `firnctl ipam check` finds nothing.
+
+usage: crash_sweep_test.py BIN_DIR"""
+
+import re
+import sys
+import unittest
+
+import faultlib
+
+BIN = faultlib.bin_dir(sys.argv)
+ERRORS = ("EIO", "ENOSPC", "ENOMEM", "EPERM", "EAGAIN")
+MAX_POINTS = 3000
+# Calls whose injected failure strace cannot deliver to a living program, or that cannot fail at all.
+UNFAILING = {"execve", "exit_group", "exit", "arch_prctl", "set_tid_address", "brk", "rt_sigreturn", "getpid"}
+
+
+class CrashSweep(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        faultlib.enter_private_namespaces()
+
+    def setUp(self):
+        self.host = faultlib.Host(BIN)
+        # The store exists already, with a neighbour that must survive everything.
+        self.bystander = self.host.make_netns("bystander")
+        code, out, err = self.host.run("ADD", "bystander", self.bystander)
+        self.assertEqual(code, 0, out + err)
+        self.before = (set(faultlib.links()), set(faultlib.routes()), set(self.host.keys("lease/")))
+
+    def tearDown(self):
+        self.host.close()
+        faultlib.wait_until(lambda: not faultlib.links(), 10, "links of dropped namespaces gone")
+
+    def trace(self, inject):
+        return ("strace", "-f", "-qq", "-o", str(self.host.top / "trace"), "-e", "trace=all", *inject)
+
+    def calls(self, verb, container, netns):
+        """The names of the system calls of one undisturbed run, in order."""
+        code, out, err = self.host.run(verb, container, netns, prefix=self.trace(()))
+        self.assertEqual(code, 0, out + err)
+        lines = (self.host.top / "trace").read_text(encoding="utf-8", errors="replace").splitlines()
+        return [match.group(1) for match in (re.match(r"\d+\s+(\w+)\(", line) for line in lines) if match]
+
+    def assert_clean(self, where):
+        links, routes, leases = self.before
+        faultlib.wait_until(lambda: set(faultlib.links()) <= links, 5, f"{where}: links left {set(faultlib.links()) - links}")
+        self.assertEqual(set(faultlib.routes()), routes, where)
+        self.assertEqual(set(self.host.keys("lease/")), leases, where)
+        self.assertEqual(len(self.host.keys("endpoint/")), 1, where)
+
+    def recover(self, point, verb, container, netns, where):
+        """As runtimes do: by turns the same verb again, DEL alone, or nothing but the garbage collection."""
+        way = point % 3
+        if way == 0 and verb == "ADD":
+            code, out, err = self.host.run("ADD", container, netns)
+            self.assertEqual(code, 0, f"{where}: ADD again: {out}{err}")
+            holders = [key for key in self.host.keys("lease/") if key not in self.before[2]]
+            self.assertEqual(len(holders), 2, f"{where}: one address a family: {holders}")
+        if way in (0, 1):
+            code, out, err = self.host.run("DEL", container, netns)
+            self.assertEqual(code, 0, f"{where}: DEL: {out}{err}")
+        self.host.drop_netns(netns)
+        if way == 2:
+            code, out, err = self.host.run("GC", "", "", **{"cni.dev/valid-attachments": [{"containerID": "bystander", "ifname": "eth0"}]})
+            self.assertEqual(code, 0, f"{where}: GC: {out}{err}")
+
+    def sweep(self, verb, inject_of):
+        probe = self.host.make_netns("probe")
+        if verb == "DEL":
+            self.assertEqual(self.host.run("ADD", "probe", probe)[0], 0)
+        names = self.calls(verb, "probe", probe)
+        self.assertEqual(self.host.run("DEL", "probe", probe)[0], 0)
+        self.host.drop_netns(probe)
+        self.assertLess(len(names), MAX_POINTS)
+        points = failures = 0
+        for point, name in enumerate(names, 1):
+            inject = inject_of(point, name)
+            if inject is None:
+                continue
+            where = f"{verb} at system call {point} ({name}), {inject}"
+            container = f"victim{point}"
+            netns = self.host.make_netns(container)
+            if verb == "DEL":
+                code, out, err = self.host.run("ADD", container, netns)
+                self.assertEqual(code, 0, out + err)
+            code, out, err = self.host.run(verb, container, netns, prefix=self.trace(("-e", inject)))
+            points += 1
+            failures += code != 0
+            if code not in (0, -9, 137):
+                # An honest failure says so in the words of the CNI spec, unless it could not even write.
+                self.assertTrue(out.startswith("{") or "write" in name or "close" in name or point < 40, f"{where}: exit {code}: {out!r} {err!r}")
+            self.recover(point, verb, container, netns, where)
+            self.assert_clean(where)
+        code, words = self.host.check_store()
+        self.assertEqual(code, 0, words)
+        print(f"{verb}: {points} of {len(names)} system calls, {failures} runs failed, nothing left", flush=True)
+        self.assertGreater(failures, 0, "the injection did nothing")
+
+    def test_kill_at_every_call_of_add(self):
+        self.sweep("ADD", lambda point, name: f"inject=all:signal=KILL:when={point}")
+
+    def test_kill_at_every_call_of_del(self):
+        self.sweep("DEL", lambda point, name: f"inject=all:signal=KILL:when={point}")
+
+    def test_failure_of_every_call_of_add(self):
+        self.sweep("ADD", self.failing)
+
+    def test_failure_of_every_call_of_del(self):
+        self.sweep("DEL", self.failing)
+
+    def failing(self, point, name):
+        return None if name in UNFAILING else f"inject=all:error={ERRORS[point % len(ERRORS)]}:when={point}"
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
