@@ -14,7 +14,8 @@ namespace {
 
 constexpr size_t key_limit = 512;
 constexpr size_t value_limit = 1024 * 1024;
-constexpr size_t log_row_limit = 1024 * 1024;  // a commit that changes more is a gap in the history: "list again"
+constexpr size_t log_row_limit = 64 * 1024;  // a commit that changes more is a gap in the history: "list again"
+constexpr size_t changes_limit = 65536;      // keys; beyond that listing is cheaper
 constexpr Revision history_kept = 10000;
 constexpr Revision history_trim_every = 1024;
 
@@ -331,7 +332,7 @@ Result<Changes> SqliteStore::read_changes(Revision after, std::string_view prefi
   Revision expected = after + 1;
   int rc = statement.step();
   for (; rc == SQLITE_ROW; rc = statement.step()) {
-    if (statement.number(0) != expected || statement.null(1)) break;
+    if (statement.number(0) != expected || statement.null(1) || found.keys.size() > changes_limit) break;
     ++expected;
     std::string_view rest = statement.bytes(1);
     while (!rest.empty()) {
@@ -341,7 +342,7 @@ Result<Changes> SqliteStore::read_changes(Revision after, std::string_view prefi
     }
   }
   if (rc != SQLITE_ROW && rc != SQLITE_DONE) return connection_->error(rc, "read the history");
-  // Trimmed, written without history, or `after` is of another store.
+  // Trimmed, written without history, too much, or `after` is of another store.
   if (expected != *at + 1) return Changes{{}, *at, true};
   std::sort(found.keys.begin(), found.keys.end());
   found.keys.erase(std::unique(found.keys.begin(), found.keys.end()), found.keys.end());

@@ -23,9 +23,11 @@ int full_pathname(sqlite3_vfs*, const char* name, int size, char* out) {
 }
 
 const char* register_vfs() {
-  // Refused when somebody in this process has started SQLite before; both are only savings.
+  // Refused when somebody in this process has started SQLite before; all are only savings. The page cache would
+  // prepare 20 pages ahead and so fault in 90 KiB, a tenth of what a short process costs.
   sqlite3_config(SQLITE_CONFIG_MULTITHREAD);
   sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+  sqlite3_config(SQLITE_CONFIG_PAGECACHE, nullptr, 0, 0);
   const sqlite3_vfs* unix_vfs = sqlite3_vfs_find("unix");
   if (unix_vfs == nullptr) return nullptr;
   static sqlite3_vfs layer;

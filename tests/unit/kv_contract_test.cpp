@@ -1,0 +1,322 @@
+// The contract of lib/kv/store.hpp, run against every engine. An engine is a way to open one more Store of the same data.
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <functional>
+
+#include "lib/kv/sqlite/sqlite_store.hpp"
+#include "lib/kv/store.hpp"
+
+namespace firn::kv {
+namespace {
+
+class Data {
+ public:
+  virtual ~Data() = default;
+  virtual std::unique_ptr<Store> open() = 0;
+};
+
+struct Engine {
+  std::string name;
+  std::function<std::unique_ptr<Data>()> fresh;
+};
+
+class SqliteData final : public Data {
+ public:
+  explicit SqliteData(SqliteOptions::Durability durability) : durability_(durability) {
+    std::string pattern = std::filesystem::temp_directory_path() / "firn-kv-XXXXXX";
+    if (::mkdtemp(pattern.data()) != nullptr) directory_ = pattern;
+  }
+  ~SqliteData() override { std::filesystem::remove_all(directory_); }
+  std::unique_ptr<Store> open() override {
+    SqliteOptions options;
+    options.path = directory_ + "/test.db";
+    options.durability = durability_;
+    auto store = open_sqlite(options);
+    if (store) return std::move(*store);
+    ADD_FAILURE() << store.error().message;
+    return nullptr;
+  }
+
+ private:
+  SqliteOptions::Durability durability_;
+  std::string directory_;
+};
+
+class StoreContract : public testing::TestWithParam<Engine> {
+ protected:
+  void SetUp() override {
+    data_ = GetParam().fresh();
+    store_ = data_->open();
+    ASSERT_NE(store_, nullptr);
+  }
+
+  Revision put(std::string_view key, std::string_view value) {
+    auto revision = store_->transact([&](Transaction& transaction) {
+      transaction.put(key, value);
+      return Status();
+    });
+    EXPECT_TRUE(revision.ok()) << revision.error().message;
+    return revision ? *revision : -1;
+  }
+  std::string value(std::string_view key) {
+    auto entry = store_->get(key);
+    if (!entry) return "error: " + entry.error().message;
+    return *entry ? (*entry)->value : "(none)";
+  }
+  std::vector<std::string> keys(std::string_view prefix) {
+    std::vector<std::string> found;
+    auto listing = store_->range(prefix);
+    EXPECT_TRUE(listing.ok());
+    if (listing) {
+      for (const Entry& entry : listing->entries) found.push_back(entry.key);
+    }
+    return found;
+  }
+
+  std::unique_ptr<Data> data_;
+  std::unique_ptr<Store> store_;
+};
+
+using Strings = std::vector<std::string>;
+
+TEST_P(StoreContract, EmptyStore) {
+  EXPECT_EQ(value("a"), "(none)");
+  auto listing = store_->range("");
+  ASSERT_TRUE(listing.ok());
+  EXPECT_TRUE(listing->entries.empty());
+  auto revision = store_->transact([](Transaction&) { return Status(); });
+  ASSERT_TRUE(revision.ok());
+  EXPECT_EQ(*revision, listing->revision);
+}
+
+TEST_P(StoreContract, WritesOfOneTransactionShareARevision) {
+  const Revision first = put("a", "1");
+  auto second = store_->transact([](Transaction& transaction) {
+    transaction.put("a", "2");
+    transaction.put("b", std::string("\0\xff\n", 3));
+    return Status();
+  });
+  ASSERT_TRUE(second.ok());
+  EXPECT_GT(*second, first);
+  auto a = store_->get("a");
+  auto b = store_->get("b");
+  ASSERT_TRUE(a.ok() && *a && b.ok() && *b);
+  EXPECT_EQ((*a)->created, first);
+  EXPECT_EQ((*a)->modified, *second);
+  EXPECT_EQ((*b)->created, *second);
+  EXPECT_EQ((*b)->value, std::string("\0\xff\n", 3));
+}
+
+TEST_P(StoreContract, BodySeesItsOwnWrites) {
+  put("a/1", "old");
+  auto done = store_->transact([](Transaction& transaction) -> Status {
+    transaction.put("a/1", "new");
+    transaction.put("a/2", "two");
+    transaction.erase("a/2");
+    transaction.put("a/3", "");
+    auto first = transaction.get("a/1");
+    auto second = transaction.get("a/2");
+    auto all = transaction.range("a/");
+    if (!first || !second || !all) return make_error(Code::io, "read");
+    EXPECT_EQ(*first, "new");
+    EXPECT_EQ(*second, std::nullopt);
+    EXPECT_EQ(all->size(), 2u);
+    return {};
+  });
+  ASSERT_TRUE(done.ok());
+  EXPECT_EQ(keys("a/"), (Strings{"a/1", "a/3"}));
+  EXPECT_EQ(value("a/3"), "");
+}
+
+TEST_P(StoreContract, AFailedBodyChangesNothing) {
+  const Revision before = put("a", "1");
+  auto failed = store_->transact([](Transaction& transaction) -> Status {
+    transaction.put("a", "2");
+    transaction.put("b", "2");
+    return make_error(Code::conflict, "mine");
+  });
+  ASSERT_FALSE(failed.ok());
+  EXPECT_EQ(failed.error().code, Code::conflict);
+  EXPECT_EQ(failed.error().message, "mine");
+  EXPECT_EQ(value("a"), "1");
+  EXPECT_EQ(value("b"), "(none)");
+  auto current = store_->transact([](Transaction&) { return Status(); });
+  ASSERT_TRUE(current.ok());
+  EXPECT_EQ(*current, before);
+  EXPECT_EQ(put("a", "3"), before + 1);
+}
+
+TEST_P(StoreContract, ErasingNothingIsNoWrite) {
+  const Revision before = put("a", "1");
+  auto same = store_->transact([](Transaction& transaction) {
+    transaction.erase("b");
+    return Status();
+  });
+  ASSERT_TRUE(same.ok());
+  EXPECT_EQ(*same, before);
+}
+
+TEST_P(StoreContract, RangeIsByBytes) {
+  for (const char* key : {"a", "a/", "a/b", "a/b/c", "a0", "b", "A/b", "a/\xff", "a/\xff\xff", "a/\xc3\xa9", "\xff", "\xff\xff"})
+    put(key, "");
+  EXPECT_EQ(keys("a/"), (Strings{"a/", "a/b", "a/b/c", "a/\xc3\xa9", "a/\xff", "a/\xff\xff"}));
+  EXPECT_EQ(keys("a/\xff"), (Strings{"a/\xff", "a/\xff\xff"}));
+  EXPECT_EQ(keys("\xff"), (Strings{"\xff", "\xff\xff"}));
+  EXPECT_EQ(keys("").size(), 12u);
+  EXPECT_EQ(keys("c"), Strings());
+}
+
+TEST_P(StoreContract, RangeLimitAndFrom) {
+  for (const char* key : {"p/1", "p/2", "p/3", "q/1"}) put(key, key);
+  auto done = store_->transact([](Transaction& transaction) -> Status {
+    auto names = [&](size_t limit, std::string_view from) {
+      Strings found;
+      auto entries = transaction.range("p/", limit, from);
+      EXPECT_TRUE(entries.ok());
+      if (entries) {
+        for (const Entry& entry : *entries) found.push_back(entry.key);
+      }
+      return found;
+    };
+    EXPECT_EQ(names(2, ""), (Strings{"p/1", "p/2"}));
+    EXPECT_EQ(names(0, "p/2"), (Strings{"p/2", "p/3"}));
+    EXPECT_EQ(names(1, "p/20"), (Strings{"p/3"}));
+    EXPECT_EQ(names(0, "a"), (Strings{"p/1", "p/2", "p/3"}));
+    EXPECT_EQ(names(0, "q"), Strings());
+    return {};
+  });
+  EXPECT_TRUE(done.ok());
+}
+
+TEST_P(StoreContract, RefusesBadKeysAndLargeValues) {
+  const Revision before = put("good", "1");
+  const std::string nul("a\0b", 3);
+  for (const std::string& key : {std::string(), std::string(513, 'k'), nul, std::string("a\nb")}) {
+    auto refused = store_->transact([&](Transaction& transaction) {
+      transaction.put("good", "2");
+      transaction.put(key, "x");
+      transaction.put("good", "3");
+      return Status();
+    });
+    ASSERT_FALSE(refused.ok());
+    EXPECT_EQ(refused.error().code, Code::invalid);
+    EXPECT_FALSE(store_->get(key).ok());
+  }
+  auto large = store_->transact([&](Transaction& transaction) {
+    transaction.put("large", std::string(1024 * 1024 + 1, 'x'));
+    transaction.put("good", "4");
+    return Status();
+  });
+  ASSERT_FALSE(large.ok());
+  EXPECT_EQ(large.error().code, Code::invalid);
+  EXPECT_NE(large.error().message.find("large"), std::string::npos);
+  EXPECT_EQ(value("good"), "1");
+  EXPECT_EQ(put("large", std::string(1024 * 1024, 'x')), before + 1);
+  EXPECT_EQ(put(std::string(512, 'k'), ""), before + 2);
+  EXPECT_EQ(value("large").size(), 1024u * 1024u);
+}
+
+TEST_P(StoreContract, NoTransactionInsideATransaction) {
+  auto done = store_->transact([&](Transaction& transaction) {
+    transaction.put("a", "1");
+    EXPECT_FALSE(store_->transact([](Transaction&) { return Status(); }).ok());
+    return Status();
+  });
+  ASSERT_TRUE(done.ok());
+  EXPECT_EQ(value("a"), "1");
+}
+
+TEST_P(StoreContract, AnotherStoreSeesCommits) {
+  auto other = data_->open();
+  ASSERT_NE(other, nullptr);
+  for (int i = 0; i < 20; ++i) {
+    const Revision mine = put("a", std::to_string(i));
+    auto seen = other->get("a");
+    ASSERT_TRUE(seen.ok() && *seen);
+    EXPECT_EQ((*seen)->value, std::to_string(i));
+    auto theirs = other->transact([](Transaction& transaction) {
+      transaction.put("b", "x");
+      return Status();
+    });
+    ASSERT_TRUE(theirs.ok());
+    EXPECT_EQ(*theirs, mine + 1);
+  }
+}
+
+TEST_P(StoreContract, Changes) {
+  const Revision start = put("a/1", "1");
+  put("a/2", "1");
+  put("b/1", "1");
+  put("a/1", "2");
+  auto last = store_->transact([](Transaction& transaction) {
+    transaction.erase("a/2");
+    transaction.put("a/3", "1");
+    return Status();
+  });
+  ASSERT_TRUE(last.ok());
+  auto changes = store_->changes(start, "a/");
+  ASSERT_TRUE(changes.ok());
+  EXPECT_FALSE(changes->compacted);
+  EXPECT_EQ(changes->keys, (Strings{"a/1", "a/2", "a/3"}));
+  EXPECT_EQ(changes->revision, *last);
+  auto nothing = store_->changes(changes->revision, "");
+  ASSERT_TRUE(nothing.ok());
+  EXPECT_TRUE(nothing->keys.empty());
+  EXPECT_FALSE(nothing->compacted);
+  auto future = store_->changes(*last + 100, "");
+  ASSERT_TRUE(future.ok());
+  EXPECT_TRUE(future->compacted);
+  EXPECT_EQ(future->revision, *last);
+}
+
+TEST_P(StoreContract, AListingIsWhereAWatchBegins) {
+  put("a", "1");
+  auto listing = store_->range("");
+  ASSERT_TRUE(listing.ok());
+  put("b", "1");
+  auto changes = store_->changes(listing->revision, "");
+  ASSERT_TRUE(changes.ok());
+  EXPECT_EQ(changes->keys, (Strings{"b"}));
+}
+
+TEST_P(StoreContract, WatchWakes) {
+  auto fd = store_->watch_fd();
+  ASSERT_TRUE(fd.ok());
+  if (*fd < 0) return;  // the contract lets an engine have none
+  auto other = data_->open();
+  ASSERT_NE(other, nullptr);
+  Revision seen = 0;
+  for (int i = 0; i < 50; ++i) {
+    auto written = other->transact([&](Transaction& transaction) {
+      transaction.put("a", std::to_string(i));
+      return Status();
+    });
+    ASSERT_TRUE(written.ok());
+    struct pollfd waiting {
+      *fd, POLLIN, 0
+    };
+    ASSERT_EQ(::poll(&waiting, 1, 10000), 1);
+    auto changes = store_->changes(seen, "");
+    ASSERT_TRUE(changes.ok());
+    EXPECT_EQ(changes->revision, *written);
+    seen = changes->revision;
+  }
+  auto drained = store_->changes(seen, "");
+  ASSERT_TRUE(drained.ok());
+  struct pollfd waiting {
+    *fd, POLLIN, 0
+  };
+  EXPECT_EQ(::poll(&waiting, 1, 0), 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Engines, StoreContract,
+    testing::Values(Engine{"sqlite_committed", [] { return std::make_unique<SqliteData>(SqliteOptions::Durability::committed); }},
+                    Engine{"sqlite_durable", [] { return std::make_unique<SqliteData>(SqliteOptions::Durability::durable); }}),
+    [](const auto& instance) { return instance.param.name; });
+
+}  // namespace
+}  // namespace firn::kv
