@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "ipam/allocator.hpp"
+#include "lib/base/clock.hpp"
 #include "lib/kv/store.hpp"
 #include "lib/model/records.hpp"
 
@@ -20,8 +22,14 @@ Result<model::Claim> claim_block(kv::Store& cluster, const std::string& node, co
 Status give_up_block(kv::Store& cluster, const model::Claim& claim);
 Result<std::vector<model::Claim>> claims_of(kv::Store& cluster, const std::string& node);
 
-// Validation shared by every way in: name, lengths (IPv4 block 20..32, IPv6 112..128, not shorter than the CIDR's own
-// length, at most 65536 addresses). Code::invalid names the field.
+// The BlockSource of a single host, where the plugin itself opens the cluster store: a block that this node has claimed and the
+// node store does not have yet, or one that another process has just added there, or a new claim. So many processes that find
+// the blocks full at once claim one block, not one each. The stores must outlive it.
+BlockSource single_host_blocks(kv::Store& cluster, kv::Store& node, std::string node_name, const Clock& clock,
+                               std::chrono::seconds cooldown);
+
+// Validation shared by every way in: name ("net-" is kept for node-only pools), CIDR, lengths (IPv4 block 20..32, IPv6 116..128:
+// at most 4096 addresses, not shorter than the CIDR's own length). Code::invalid names the field.
 Status validate(const model::Pool& pool);
 // Code::conflict names the overlapping pool; Code::exists for a taken name.
 Status create_pool(kv::Store& cluster, const model::Pool& pool);

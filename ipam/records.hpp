@@ -1,0 +1,56 @@
+// Typed access to the records of the node store inside a transaction. Every read checks that the record can be decoded and says
+// the same as its key; one that does not is an error that names the key: nothing is leased or freed on the strength of it.
+// Owns nothing. Thread safety: as the Transaction.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "lib/kv/store.hpp"
+#include "lib/model/records.hpp"
+
+namespace firn::ipam::records {
+
+// Prefix of every available/ key; behind it the key goes on as the block's own key does behind keys::blocks.
+inline constexpr std::string_view available = "available/";
+
+// "the record KEY cannot be read: why; run 'firnctl ipam check'"
+Error unreadable(std::string_view key, const Error& why);
+
+// Reading keys back. Nothing when the text is no such key.
+std::optional<Prefix> parse_prefix_key(std::string_view text);
+std::optional<Address> parse_address_key(std::string_view text);
+struct BlockName {
+  model::Use use = model::Use::routed;
+  std::string pool;
+  Prefix prefix;
+};
+std::optional<BlockName> parse_block_name(std::string_view use_pool_prefix);  // "routed/web/4-0a000000-1a"
+
+// Decoders that also hold the record against its key.
+Result<model::Pool> read_pool(std::string_view key, std::string_view value);
+Result<model::Reservation> read_reservation(std::string_view key, std::string_view value);
+Result<model::Block> read_block(std::string_view key, std::string_view value);
+Result<model::Lease> read_lease(std::string_view key, std::string_view value);
+Result<model::Endpoint> read_endpoint(std::string_view key, std::string_view value);
+Result<model::Claim> read_claim(std::string_view key, std::string_view value);
+
+Result<std::optional<model::Pool>> pool(kv::Transaction& tx, std::string_view name);
+Result<std::optional<model::Block>> block(kv::Transaction& tx, const std::string& key);
+Result<std::optional<model::Lease>> lease(kv::Transaction& tx, const Address& address);
+Result<std::optional<model::Endpoint>> endpoint(kv::Transaction& tx, std::string_view handle);
+Result<std::vector<model::Pool>> pools(kv::Transaction& tx);
+Result<std::vector<Prefix>> reserved(kv::Transaction& tx);
+
+// Writes the block, and its available/ key when it became full or stopped being so.
+void put_block(kv::Transaction& tx, const model::Block& block, bool had_free);
+// Puts a block that the store does not have under the pool: all free but for the addresses that are leased already (after a
+// damaged or rolled back store). Code::conflict when the block is there for the other use. An existing one is returned as it is.
+Result<model::Block> adopt_block(kv::Transaction& tx, const std::string& pool, model::Use use, const Prefix& prefix);
+
+// The first pool other than `name` that overlaps with the CIDR.
+std::optional<model::Pool> overlapping(const std::vector<model::Pool>& pools, const std::string& name, const Prefix& cidr);
+
+}  // namespace firn::ipam::records
