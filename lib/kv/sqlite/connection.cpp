@@ -81,19 +81,20 @@ Result<std::unique_ptr<Connection>> Connection::open(const SqliteOptions& option
   if (auto status = connection->open_handle(); !status) return std::move(status).error();
   if (auto status = connection->check_format(); !status) return std::move(status).error();
   if (!options.read_only) {
-    // The last process to close empties the -wal and leaves it: making and unlinking two files costs more than the transaction.
     int keep = 1;
     sqlite3_file_control(connection->handle_, "main", SQLITE_FCNTL_PERSIST_WAL, &keep);
-    const bool committed = options.durability == SqliteOptions::Durability::committed;
-    const int rc =
-        connection->execute(committed ? "PRAGMA journal_size_limit=0;PRAGMA synchronous=OFF" : "PRAGMA journal_size_limit=0");
-    if (rc != SQLITE_OK) return connection->error(rc, "open");
+  }
+  if (!options.read_only && options.durability == SqliteOptions::Durability::committed) {
+    if (const int rc = connection->execute("PRAGMA synchronous=OFF"); rc != SQLITE_OK) return connection->error(rc, "open");
   }
   return connection;
 }
 
 Connection::~Connection() {
   for (sqlite3_stmt* statement : statements_) sqlite3_finalize(statement);
+  // The last process to close empties the -wal and leaves it (PERSIST_WAL): making and unlinking two files costs more than
+  // a transaction. Not before: a -wal that is used again in place is cheaper than one that grows anew.
+  if (handle_ != nullptr && writable()) execute("PRAGMA journal_size_limit=0");
   sqlite3_close(handle_);
 }
 
