@@ -1,0 +1,95 @@
+// Daemon: the rooms of firn-routed wired together on one loop. Observes stores and kernel, computes, reconciles, answers.
+//   stores -> Intake -> Compute -> Drivers -> Kernel;   kernel events -> Compute, Drivers;   cluster -> blocks, Bgp
+// Owns: nothing that its parts do not own. Ending it, in whatever way, leaves routes, neighbours and BIRD as they are.
+// Nothing is written before both the kernel and the node store have been read whole.
+// Thread safety: belongs to the thread of the loop.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "lib/base/clock.hpp"
+#include "lib/control/control.hpp"
+#include "lib/http/http.hpp"
+#include "lib/loop/loop.hpp"
+#include "lib/netlink/kernel.hpp"
+#include "routed/bgp.hpp"
+#include "routed/compute.hpp"
+#include "routed/config.hpp"
+#include "routed/intake.hpp"
+#include "routed/log.hpp"
+#include "routed/metrics.hpp"
+#include "routed/neighbours.hpp"
+#include "routed/routes.hpp"
+
+namespace firn::routed {
+
+class Daemon {
+ public:
+  Daemon(loop::Loop& loop, Log& log, const Clock& clock, const Config& config, netlink::Kernel& kernel, netlink::Monitor& monitor);
+
+  // Opens sockets and watches, reads everything once. Afterwards the loop does the rest.
+  Status start();
+  // SIGHUP: opens the stores anew and lists the kernel again.
+  void reload();
+
+  // A request of routed.sock and its reply, both JSON (docs/control.md).
+  std::string answer(std::string_view request);
+  std::string metrics_text();
+  // Why the daemon is not ready; "" when it is.
+  std::string not_ready() const;
+
+ private:
+  // One round: read what changed in the stores and in the kernel, write what is due.
+  void round();
+  void resync();
+  Status list_kernel();
+  void take_events();
+  void take_link(const netlink::Event& event);
+  void hand_over_changes();
+  void reconcile();
+  template <class Kind>
+  void reconcile_one(Driver<Kind>& driver, const std::string& kind);
+  void schedule_next();
+  void schedule_reap();
+  void reap();
+  void schedule_blocks();
+  void maintain();
+  void note_failure(const std::string& topic, const Error& error);
+  std::optional<Error> listen();
+
+  std::string status();
+  std::string bgp_details();
+  Gauges gauges();
+
+  loop::Loop& loop_;
+  Log& log_;
+  const Clock& clock_;
+  const Config& config_;
+  netlink::Kernel& kernel_;
+  netlink::Monitor& monitor_;
+
+  Intake intake_;
+  Compute compute_;
+  RouteDriver routes_;
+  NeighbourDriver neighbours_;
+  Bgp bgp_;
+  Metrics metrics_;
+  std::unique_ptr<control::Server> control_;
+  std::unique_ptr<http::Server> http_;
+  loop::Handle monitor_watch_, control_watch_, resync_timer_, round_timer_, soon_timer_, reap_timer_, blocks_timer_;
+
+  std::string node_name_;
+  bool reconciled_ = false;   // the first complete round is done
+  bool want_resync_ = false;
+  int64_t started_at_ = 0;
+  int64_t last_resync_ = 0;
+  uint64_t reaped_ = 0;
+  std::string last_error_;
+  int64_t last_error_at_ = 0;
+};
+
+}  // namespace firn::routed

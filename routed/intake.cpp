@@ -1,0 +1,203 @@
+#include "routed/intake.hpp"
+
+#include <sys/inotify.h>
+#include <sys/stat.h>
+
+#include "lib/base/file.hpp"
+#include "lib/kv/sqlite/sqlite_store.hpp"
+#include "lib/model/keys.hpp"
+
+namespace firn::routed {
+namespace {
+
+namespace keys = model::keys;
+
+bool is_there(const std::string& path) {
+  struct stat info {};
+  return ::stat(path.c_str(), &info) == 0;
+}
+
+}  // namespace
+
+Intake::Intake(loop::Loop& loop, Log& log, std::string state_dir, IntakeListener listener)
+    : loop_(loop), log_(log), state_dir_(std::move(state_dir)), listener_(std::move(listener)) {
+  node_.path = state_dir_ + "/node.db";
+  cluster_.path = state_dir_ + "/cluster.db";
+  cluster_.durable = true;
+}
+
+Status Intake::start() {
+  if (auto made = make_directories(state_dir_, 0700); !made) return made;
+  directory_.reset(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
+  if (!directory_) return errno_error("watching " + state_dir_);
+  // Only files that come, go or change their name; the stores watch their own content.
+  if (::inotify_add_watch(directory_.get(), state_dir_.c_str(), IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_ONLYDIR) < 0) {
+    return errno_error("watching " + state_dir_);
+  }
+  auto watch = loop_.readable(directory_.get(), [this] {
+    drain_directory();
+    listener_.wake();
+  });
+  if (!watch) return std::move(watch).error();
+  directory_watch_ = std::move(*watch);
+  return {};
+}
+
+void Intake::drain_directory() {
+  alignas(inotify_event) char buffer[4096];
+  while (::read(directory_.get(), buffer, sizeof buffer) > 0) {
+  }
+}
+
+bool Intake::open(Source& source, bool create) {
+  if (source.store != nullptr) return false;
+  if (!create && !is_there(source.path)) {
+    source.trouble = source.path + " is not there yet (firnctl init, or a first container, makes it)";
+    return false;
+  }
+  kv::SqliteOptions options;
+  options.path = source.path;
+  options.create = create;
+  options.durability = source.durable ? kv::SqliteOptions::Durability::durable : kv::SqliteOptions::Durability::committed;
+  options.deadline = std::chrono::milliseconds(2000);
+  auto store = kv::open_sqlite(options);
+  if (!store) {
+    close(source, store.error());
+    return false;
+  }
+  auto fd = (*store)->watch_fd();
+  if (!fd) {
+    close(source, fd.error());
+    return false;
+  }
+  if (*fd >= 0) {
+    auto watch = loop_.readable(*fd, [this] { listener_.wake(); });
+    if (!watch) {
+      close(source, watch.error());
+      return false;
+    }
+    source.watch = std::move(*watch);
+  }
+  source.store = std::move(*store);
+  source.trouble.clear();
+  log_.info("reading " + source.path);
+  return true;
+}
+
+void Intake::close(Source& source, const Error& why) {
+  log_.repeated(Level::warning, source.path, why.message);
+  source.watch.cancel();
+  source.store.reset();
+  source.trouble = why.message;
+}
+
+void Intake::reopen() {
+  for (Source* source : {&node_, &cluster_}) {
+    source->watch.cancel();
+    source->store.reset();
+  }
+}
+
+std::string Intake::trouble() const {
+  return node_.store == nullptr ? node_.trouble : cluster_.store == nullptr && is_there(cluster_.path) ? cluster_.trouble : "";
+}
+
+bool Intake::must_retry() const {
+  return (node_.store == nullptr && is_there(node_.path)) || (cluster_.store == nullptr && is_there(cluster_.path));
+}
+
+Result<std::string> Intake::node_name() {
+  if (node_.store == nullptr) return std::string{};
+  auto entry = node_.store->get(keys::node_identity);
+  if (!entry) return std::move(entry).error();
+  return *entry ? std::move((*entry)->value) : std::string{};
+}
+
+void Intake::poll() {
+  poll_node();
+  poll_cluster();
+}
+
+void Intake::poll_node() {
+  if (open(node_, is_there(cluster_.path))) return list_node();
+  if (node_.store == nullptr) return;
+  auto changes = node_.store->changes(node_.revision, {});
+  if (!changes) {
+    // A busy store is tried again; one that was deleted or replaced is opened anew when a file is there.
+    close(node_, changes.error());
+    return;
+  }
+  if (changes->compacted) return list_node();
+  node_.revision = changes->revision;
+  bool addresses = false;
+  for (const std::string& key : changes->keys) {
+    if (key == keys::node_identity) listener_.cluster();
+    const bool block = key.starts_with(keys::blocks);
+    addresses = addresses || block || key.starts_with(keys::leases);
+    if (!block && !key.starts_with(keys::endpoints)) continue;
+    auto entry = node_.store->get(key);
+    if (!entry) return close(node_, entry.error());
+    take(key, *entry ? &(*entry)->value : nullptr);
+  }
+  if (addresses) listener_.addresses();
+}
+
+void Intake::list_node() {
+  std::set<std::string> gone = known_;
+  kv::Revision oldest = 0;
+  for (const std::string_view prefix : {keys::blocks, keys::endpoints}) {
+    auto listing = node_.store->range(prefix);
+    if (!listing) return close(node_, listing.error());
+    // Two listings, two states: the changes between them are read again from the older one.
+    oldest = oldest == 0 ? listing->revision : std::min(oldest, listing->revision);
+    for (const kv::Entry& entry : listing->entries) {
+      gone.erase(entry.key);
+      take(entry.key, &entry.value);
+    }
+  }
+  node_.revision = oldest;
+  for (const std::string& key : gone) take(key, nullptr);
+  node_listed_ = true;
+  listener_.addresses();
+}
+
+void Intake::take(const std::string& key, const std::string* value) {
+  const bool block = key.starts_with(keys::blocks);
+  const std::string name = block ? key : key.substr(keys::endpoints.size());
+  if (value == nullptr) {
+    if (known_.erase(key) == 0) return;
+    if (block) listener_.block(name, nullptr);
+    else listener_.endpoint(name, nullptr);
+    return;
+  }
+  const auto unreadable = [&](const Error& why) {
+    log_.repeated(Level::error, key, node_.path + ", record " + key + ": " + why.message + "; what was known of it stays in force");
+  };
+  if (block) {
+    const auto record = model::decode_block(*value);
+    if (!record) return unreadable(record.error());
+    listener_.block(name, &*record);
+  } else {
+    const auto record = model::decode_endpoint(*value);
+    if (!record) return unreadable(record.error());
+    listener_.endpoint(name, &*record);
+  }
+  known_.insert(key);
+}
+
+void Intake::poll_cluster() {
+  if (open(cluster_, false)) {
+    auto changes = cluster_.store->changes(0, {});
+    if (!changes) return close(cluster_, changes.error());
+    cluster_.revision = changes->revision;
+    return listener_.cluster();
+  }
+  if (cluster_.store == nullptr) return;
+  auto changes = cluster_.store->changes(cluster_.revision, {});
+  if (!changes) return close(cluster_, changes.error());
+  const bool changed = changes->compacted || !changes->keys.empty();
+  cluster_.revision = changes->revision;
+  if (changed) listener_.cluster();
+}
+
+}  // namespace firn::routed

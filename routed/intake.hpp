@@ -1,0 +1,79 @@
+// Intake: the two stores as a stream of changes. Waits for node.db and cluster.db to appear (firn-routed may start before
+// `firnctl init`), watches them, and reports what changed. A watch is a hint: after a gap everything is listed and compared.
+// Owns: the two open stores and one inotify descriptor. Nothing survives the process.
+// A record that cannot be read is reported and leaves what was known of it in force; a store that disappears likewise.
+// Thread safety: belongs to the thread of the loop.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "lib/base/unique_fd.hpp"
+#include "lib/kv/store.hpp"
+#include "lib/loop/loop.hpp"
+#include "lib/model/records.hpp"
+#include "routed/log.hpp"
+
+namespace firn::routed {
+
+struct IntakeListener {
+  std::function<void(const std::string& handle, const model::Endpoint*)> endpoint;  // nullptr: removed
+  std::function<void(const std::string& key, const model::Block*)> block;
+  std::function<void()> addresses;  // leases or blocks changed: is there still a spare block?
+  std::function<void()> cluster;    // anything in the cluster store changed
+  std::function<void()> wake;       // something may have changed: call poll() soon
+};
+
+class Intake {
+ public:
+  Intake(loop::Loop& loop, Log& log, std::string state_dir, IntakeListener listener);
+
+  Status start();
+  // Reads what changed since the last call and tells the listener, before it returns.
+  void poll();
+  // Closes both stores; the next poll() opens and lists them anew.
+  void reopen();
+
+  bool complete() const { return node_listed_; }  // the node store has been read whole, once
+  kv::Store* node() { return node_.store.get(); }
+  kv::Store* cluster() { return cluster_.store.get(); }
+  // Why complete() is false, or what is wrong with the stores; "" when nothing is.
+  std::string trouble() const;
+  // A store's file is there and could not be opened: only trying again helps.
+  bool must_retry() const;
+  // The node's name, "" before `firnctl init`.
+  Result<std::string> node_name();
+
+ private:
+  struct Source {
+    std::string path;
+    bool durable = false;
+    std::unique_ptr<kv::Store> store;
+    loop::Handle watch;
+    kv::Revision revision = 0;
+    std::string trouble;
+  };
+  // Opens the source if its file is there. True: it was opened just now and must be listed.
+  bool open(Source& source, bool create);
+  void close(Source& source, const Error& why);
+  void poll_node();
+  void poll_cluster();
+  void list_node();
+  void take(const std::string& key, const std::string* value);
+  void drain_directory();
+
+  loop::Loop& loop_;
+  Log& log_;
+  std::string state_dir_;
+  IntakeListener listener_;
+  unique_fd directory_;
+  loop::Handle directory_watch_;
+  Source node_, cluster_;
+  bool node_listed_ = false;
+  std::set<std::string> known_;  // keys of endpoints and blocks that the listener knows
+};
+
+}  // namespace firn::routed

@@ -1,0 +1,50 @@
+// What firn-routed counts, in Prometheus' text form. prometheus-cpp is used in metrics.cpp alone. Names: docs/routing.md.
+// Nothing survives the process: counters start at zero. Thread safety: belongs to the thread of the loop.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace firn::routed {
+
+// Values of the moment, read when somebody asks.
+struct Gauges {
+  struct Peer {
+    std::string name;
+    bool established = false;
+    struct Channel {
+      std::string family;  // "ipv4", "ipv6"
+      uint64_t imported = 0, exported = 0;
+    };
+    std::vector<Channel> channels;
+  };
+  struct Pool {
+    std::string name;
+    uint64_t blocks = 0, used = 0, free = 0, cooling = 0;
+  };
+  uint64_t routes_desired = 0, routes_actual = 0, routes_pending = 0;
+  std::vector<Peer> peers;
+  std::vector<Pool> pools;
+};
+
+class Metrics {
+ public:
+  Metrics();
+  ~Metrics();
+  Metrics(const Metrics&) = delete;
+  Metrics& operator=(const Metrics&) = delete;
+
+  // kind: "route", "neighbour", "bgp", "resync". One round of reconcile that had something to do, or failed.
+  void reconciled(const std::string& kind, bool ok, double seconds);
+  void repaired(const std::string& kind, uint64_t objects);
+  uint64_t repaired_total() const;
+  std::string text(const Gauges& now) const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace firn::routed

@@ -1,0 +1,24 @@
+// Routes of the main table with firn's protocol number, 241: /32 and /128 of endpoints, blackholes of routed blocks.
+// After a restart they are recognised by that number. Routes of other protocols are never removed; one that took the place of
+// ours (same destination and metric) is replaced again.
+#pragma once
+
+#include "routed/compute.hpp"
+#include "routed/driver.hpp"
+
+namespace firn::routed {
+
+struct RouteKind {
+  using Key = RouteKey;
+  using Spec = netlink::Route;
+  static Result<Routes> list(netlink::Kernel& kernel);
+  static netlink::Request upsert(const Key& key, const Spec& spec);
+  static netlink::Request remove(const Key& key, const Spec& spec);
+  static bool gone(int sys);
+};
+using RouteDriver = Driver<RouteKind>;
+
+// Takes in what the kernel says happened to a route.
+void observe(RouteDriver& driver, const netlink::Route& route, bool removed);
+
+}  // namespace firn::routed
