@@ -1,0 +1,27 @@
+# Where things go on a host, and the .deb made from the same list (make install, make deb).
+include(GNUInstallDirs)
+
+# Podman looks in /usr/lib/cni by itself; for containerd and CRI-O set bin_dir or link into /opt/cni/bin (docs/cni.md).
+install(TARGETS firn firn-ipam RUNTIME DESTINATION lib/cni COMPONENT firn)
+install(TARGETS firnctl RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT firn)
+install(TARGETS firn-routed RUNTIME DESTINATION ${CMAKE_INSTALL_SBINDIR} COMPONENT firn)
+install(FILES packaging/systemd/firn-routed.service DESTINATION lib/systemd/system COMPONENT firn)
+install(FILES packaging/completion/firnctl.bash DESTINATION share/bash-completion/completions RENAME firnctl COMPONENT firn)
+install(DIRECTORY packaging/cni/ DESTINATION share/doc/firn/cni COMPONENT firn)
+install(DIRECTORY docs/ DESTINATION share/doc/firn COMPONENT firn FILES_MATCHING PATTERN "*.md")
+install(FILES README.md CHANGELOG.md LICENSE DESTINATION share/doc/firn COMPONENT firn)
+
+set(CPACK_GENERATOR DEB)
+set(CPACK_PACKAGE_NAME firn)
+set(CPACK_PACKAGE_CONTACT "firn maintainers <maintainers@firn.invalid>")
+set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "container network: routable addresses, announced over BGP")
+set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
+set(CPACK_STRIP_FILES ON)
+set(CPACK_COMPONENTS_ALL firn)
+set(CPACK_DEB_COMPONENT_INSTALL ON)
+set(CPACK_DEBIAN_FIRN_PACKAGE_NAME firn)
+set(CPACK_DEBIAN_FIRN_FILE_NAME DEB-DEFAULT)
+set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
+set(CPACK_DEBIAN_FIRN_PACKAGE_RECOMMENDS "bird2")
+set(CPACK_DEBIAN_FIRN_PACKAGE_SECTION net)
+include(CPack)
