@@ -43,13 +43,13 @@ struct Route {
   Prefix destination;
   RouteType type = RouteType::unicast;
   int oif = 0;                     // 0 for blackhole
-  std::optional<Address> gateway;
+  std::optional<Address> gateway = std::nullopt;
   bool onlink = false;
   uint8_t protocol = route_protocol;
   uint8_t scope = 0;               // RT_SCOPE_*: 0 global, 253 link; IPv6 ignores it
   uint32_t table = 254;            // main
   uint32_t metric = 0;             // 0: kernel's default (IPv6 shows 1024, which list normalises to 0)
-  std::optional<Address> source;   // RTA_PREFSRC
+  std::optional<Address> source = std::nullopt;  // RTA_PREFSRC
   int mtu = 0;
   bool multipath = false;          // only in lists: several next hops, of which the first is shown; apply() refuses it
   bool operator==(const Route&) const = default;
@@ -86,13 +86,13 @@ struct CreateVeth {
 // ip link set dev IFINDEX ...; only the members that are set change. In this order inside the kernel: name, then flags.
 struct SetLink {
   int index = 0;
-  std::optional<std::string> name;
-  std::optional<bool> up;
-  std::optional<uint32_t> group;
-  std::optional<int> mtu;
-  std::optional<bool> ipv4_strict_source;  // net.ipv4.conf.IF.rp_filter = 1, by IFLA_AF_SPEC
-  std::optional<bool> ipv4_forwarding;     // net.ipv4.conf.IF.forwarding, by IFLA_AF_SPEC
-  std::optional<std::string> alias;        // at most 255 bytes; the kernel ignores an alias given at creation
+  std::optional<std::string> name = std::nullopt;
+  std::optional<bool> up = std::nullopt;
+  std::optional<uint32_t> group = std::nullopt;
+  std::optional<int> mtu = std::nullopt;
+  std::optional<bool> ipv4_strict_source = std::nullopt;  // net.ipv4.conf.IF.rp_filter = 1, by IFLA_AF_SPEC
+  std::optional<bool> ipv4_forwarding = std::nullopt;     // net.ipv4.conf.IF.forwarding, by IFLA_AF_SPEC
+  std::optional<std::string> alias = std::nullopt;        // at most 255 bytes; the kernel ignores an alias given at creation
 };
 struct DeleteLink { int index = 0; };                 // ip link del
 struct DeleteGroup { uint32_t group = dead_group; };  // ip link del group N: all in one grace period; ENODEV when it is empty
@@ -115,10 +115,10 @@ using Request = std::variant<CreateVeth, SetLink, DeleteLink, DeleteGroup, AddAd
 std::string describe(const Request& request);
 
 struct RouteFilter {
-  std::optional<Family> family;
-  std::optional<uint8_t> protocol;
+  std::optional<Family> family = std::nullopt;
+  std::optional<uint8_t> protocol = std::nullopt;
   std::optional<uint32_t> table = 254;
-  std::optional<int> oif;
+  std::optional<int> oif = std::nullopt;
 };
 
 }  // namespace firn::netlink

@@ -1,0 +1,151 @@
+// Making an endpoint: the pair, then each side in one batch, from the host inwards.
+#include "lib/base/file.hpp"
+#include "lib/base/rollback.hpp"
+#include "lib/endpoint/endpoint.hpp"
+#include "lib/endpoint/inside.hpp"
+#include "lib/endpoint/parts.hpp"
+
+namespace firn::endpoint {
+
+namespace {
+
+using netlink::Kernel;
+using netlink::Netns;
+
+Status create_pair(Kernel& host, const Netns& container, const Spec& spec) {
+  const netlink::Request request = netlink::CreateVeth{.name = spec.host_ifname,
+                                                       .mac = host_mac(),
+                                                       .peer_name = spec.ifname,
+                                                       .peer_mac = spec.mac,
+                                                       .peer_netns_fd = container.fd.get(),
+                                                       .mtu = spec.mtu};
+  return netlink::all_done(host.apply({&request, 1}));
+}
+
+// What is in the way under the names of `spec`, when it is ours. True: something was removed, creating is worth another try.
+Result<bool> clear_leftovers(Kernel& host, const Netns& container, const Spec& spec) {
+  std::vector<netlink::Request> requests;
+  if (auto old = host.link(spec.host_ifname); old) {
+    if (!is_our_link(*old, spec.handle)) {
+      return make_error(Code::exists, "link " + spec.host_ifname +
+                                          " exists on the host and is not firn's; remove it, or set another \"hostPrefix\"");
+    }
+    requests.emplace_back(netlink::DeleteLink{old->index});
+  }
+  {
+    auto inside = Inside::enter(container);
+    if (!inside) return std::move(inside).error();
+    auto peer = inside->kernel().link(spec.ifname);
+    if (peer && peer->kind == "veth" && peer->peer_index != 0) {
+      // Its other end is dead and of ours, and knows it: a detach that could not enter this namespace.
+      auto other = host.link(peer->peer_index);
+      if (other && other->group == netlink::dead_group && other->kind == "veth" && other->peer_index == peer->index) {
+        requests.emplace_back(netlink::DeleteLink{other->index});
+      }
+    }
+  }
+  if (requests.empty()) return false;
+  auto outcome = host.apply(requests);
+  if (!outcome) return std::move(outcome).error();
+  return true;  // a link that could not be deleted shows itself by the next try
+}
+
+Status create(Kernel& host, const Netns& container, const Spec& spec) {
+  auto created = create_pair(host, container, spec);
+  if (created || created.error().sys != EEXIST) return created;
+  auto cleared = clear_leftovers(host, container, spec);
+  if (!cleared) return std::move(cleared).error();
+  if (*cleared) created = create_pair(host, container, spec);
+  if (created || created.error().sys != EEXIST) return created;
+  return make_error(Code::exists, "interface " + spec.ifname + " exists already in the container's network namespace");
+}
+
+Status configure_host(Kernel& host, const Spec& spec) {
+  auto index = host.index_of(spec.host_ifname);
+  if (!index) return std::move(index).error();
+  if (auto set = set_ipv6(spec.host_ifname, has_family(spec.addresses, Family::v6)); !set) return set;
+  return netlink::all_done(host.apply(host_requests(spec, *index)));
+}
+
+// The families whose default route is somebody else's; any other failure is returned.
+Result<std::vector<Family>> judge(const std::vector<netlink::Request>& requests, const std::vector<netlink::Failure>& failures) {
+  std::vector<Family> taken;
+  for (const netlink::Failure& failure : failures) {
+    const auto* add = std::get_if<netlink::AddRoute>(&requests[failure.index]);
+    if (add == nullptr || failure.error.sys != EEXIST) return failure.error;
+    const Prefix& to = add->route.destination;
+    if (to.length() == 0) {
+      taken.push_back(to.family());
+    } else if (!to.is_host() || to.address() != gateway(to.family())) {
+      return make_error(Code::exists, "route " + to.to_string() + " exists already in the container, through another interface");
+    }
+  }
+  return taken;
+}
+
+Result<Attached> configure_container(const Netns& container, const Spec& spec) {
+  auto inside = Inside::enter(container);
+  if (!inside) return std::move(inside).error();
+  Kernel& kernel = inside->kernel();
+  auto index = kernel.index_of(spec.ifname);
+  if (!index) return std::move(index).error();
+  const bool v6 = has_family(spec.addresses, Family::v6);
+  if (auto set = set_ipv6(spec.ifname, v6); !set) return std::move(set).error();
+  if (v6 && spec.forwarding) {
+    // IPv6 forwards by this switch alone; the one of the interface only makes it a router in the eyes of its neighbours.
+    if (auto set = write_sysctl("/proc/sys/net/ipv6/conf/all/forwarding", "1"); !set) return std::move(set).error();
+  }
+  const auto requests = container_requests(spec, *index);
+  auto failures = kernel.apply(requests);
+  if (!failures) return std::move(failures).error();
+  auto taken = judge(requests, *failures);
+  if (!taken) return std::move(taken).error();
+  Attached attached;
+  if (taken->empty()) return attached;
+  attached.by_rule = *std::move(taken);
+  attached.table = policy_table(*index);
+  auto refused = kernel.apply(policy_requests(spec, attached, *index));
+  if (!refused) return std::move(refused).error();
+  for (netlink::Failure& failure : *refused) {
+    // A rule of ours that outlived its interface serves again.
+    if (failure.error.sys != EEXIST) return std::move(failure.error);
+  }
+  return attached;
+}
+
+Status check_spec(const Spec& spec) {
+  if (spec.addresses.empty()) return make_error(Code::invalid, "an interface needs an address");
+  if (auto name = IfName::parse(spec.ifname); !name) return std::move(name).error();
+  if (auto name = IfName::parse(spec.host_ifname); !name) return std::move(name).error();
+  if (spec.mac.is_zero() || !spec.mac.is_unicast()) {
+    return make_error(Code::invalid, "MAC address " + spec.mac.to_string() + " is no unicast address");
+  }
+  for (const Prefix& route : spec.routes) {
+    if (!has_family(spec.addresses, route.family())) {
+      return make_error(Code::invalid, "route " + route.to_string() + " has no address of its family to start from");
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<Attached> attach(Kernel& host, const Netns& container, const Spec& spec) {
+  if (auto valid = check_spec(spec); !valid) return std::move(valid).error();
+  if (auto created = create(host, container, spec); !created) return std::move(created).error();
+  Rollback undo;
+  // Takes the peer, and all routes and neighbours on both sides, with it. The container's rules go first: they outlive links.
+  undo.add([&] {
+    forget_rules(container, spec);
+    if (auto index = host.index_of(spec.host_ifname)) {
+      const netlink::Request request = netlink::DeleteLink{*index};
+      (void)host.apply({&request, 1});
+    }
+  });
+  if (auto done = configure_host(host, spec); !done) return std::move(done).error();
+  auto attached = configure_container(container, spec);
+  if (attached) undo.commit();
+  return attached;
+}
+
+}  // namespace firn::endpoint
