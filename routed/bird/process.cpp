@@ -4,8 +4,9 @@
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
-#include <sys/pidfd.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
@@ -81,7 +82,8 @@ Status check_with_binary(const std::string& binary, const std::string& file, con
 }
 
 Result<unique_fd> open_process(pid_t pid) {
-  unique_fd fd(::pidfd_open(pid, 0));
+  // By number: glibc 2.36 declares pidfd_open() without extern "C".
+  unique_fd fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
   if (!fd) return errno_error("watch process " + std::to_string(pid));
   return fd;
 }
