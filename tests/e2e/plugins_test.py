@@ -1,0 +1,125 @@
+#!/usr/bin/env python3
+"""The reference plugins chained behind firn, and firn-ipam under the reference bridge and macvlan."""
+
+import json
+
+import case
+import cni
+from firnhost import Firn, list_config
+from lab import wait_for
+
+SUBNET = {"type": "firn-ipam", "subnet": "10.64.0.0/24"}
+
+
+class ChainedPlugins(case.LabCase):
+    def setUp(self):
+        super().setUp()
+        self.host, self.client = self.lab.host("h1"), self.lab.host("client")
+        self.lab.link(self.host, "eth0", self.client, "eth0", ["192.0.2.2/30"], ["192.0.2.1/30"])
+        self.host.sysctl("net/ipv4/ip_forward", 1)
+        self.client.run("ip", "route", "add", "10.64.0.0/16", "via", "192.0.2.2")
+        self.firn = Firn(self.host)
+
+    def attach(self, name, *behind, **runtime):
+        network = cni.Network(self.host, "chain", list_config(*behind))
+        netns = self.host.netns(name)
+        result = network.add(name, netns, **runtime)
+        network.check(name, netns)
+        return network, netns, cni.addresses(result)[0]
+
+    def test_portmap(self):
+        network, netns, _ = self.attach("web", {"type": "portmap", "capabilities": {"portMappings": True}},
+                                        portMappings=[{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}])
+        (self.lab.dir / "index.html").write_text("hello\n", encoding="utf-8")
+        self.host.start("httpd", "nsenter", f"--net={netns}", "busybox", "httpd", "-f", "-p", "80", "-h", self.lab.dir)
+
+        def fetch():
+            return self.client.out("busybox", "wget", "-q", "-T", "2", "-O", "-", "http://192.0.2.2:8080/index.html")
+        self.assertEqual(wait_for("the published port answers", fetch), "hello\n")
+        self.assertEqual(self.client.out("busybox", "wget", "-q", "-T", "2", "-O", "-", f"http://{self.address_of(netns)}/index.html"), "hello\n")
+        network.delete("web", netns)
+        self.assertNotIn("8080", self.host.out("iptables-save"))
+        self.assertEqual(self.firn.traces(), [])
+
+    def address_of(self, netns):
+        shown = json.loads(self.host.inside(netns, "ip", "-j", "-4", "address", "show", "eth0").stdout)
+        return shown[0]["addr_info"][0]["local"]
+
+    def test_bandwidth(self):
+        network, netns, address = self.attach("slow", {"type": "bandwidth", "capabilities": {"bandwidth": True}},
+                                              bandwidth={"ingressRate": 8_000_000, "ingressBurst": 800_000,
+                                                         "egressRate": 8_000_000, "egressBurst": 800_000})
+        self.assertTrue(self.client.pings(address))
+        self.assertEqual(self.host.out("tc", "qdisc").count("tbf"), 2)
+        network.delete("slow", netns)
+        self.assertEqual(self.firn.traces(), [])
+
+    def test_tuning(self):
+        network, netns, address = self.attach("tuned", {"type": "tuning", "mtu": 1400, "sysctl": {"net.ipv4.conf.eth0.arp_filter": "1"}})
+        self.assertEqual(self.host.inside(netns, "cat", "/proc/sys/net/ipv4/conf/eth0/arp_filter").stdout.strip(), "1")
+        self.assertIn("mtu 1400", self.host.inside(netns, "ip", "link", "show", "eth0").stdout)
+        self.assertTrue(self.client.pings(address))
+        network.delete("tuned", netns)
+        self.assertEqual(self.firn.traces(), [])
+
+    def test_firewall(self):
+        self.host.run("iptables", "-P", "FORWARD", "DROP")
+        network, netns, address = self.attach("open", {"type": "firewall", "backend": "iptables"})
+        self.assertEqual(self.host.inside(netns, "ping", "-n", "-c", "1", "-W", "2", "192.0.2.1").returncode, 0)
+        _, other, _ = self.attach("closed")
+        self.assertNotEqual(self.host.inside(other, "ping", "-n", "-c", "1", "-W", "1", "192.0.2.1", check=False).returncode, 0)
+        network.delete("open", netns)
+        self.assertNotIn(address + "/32", self.host.out("iptables-save"))
+
+    def test_all_of_them_in_one_list(self):
+        network, netns, address = self.attach(
+            "all", {"type": "bandwidth", "ingressRate": 8_000_000, "ingressBurst": 800_000},
+            {"type": "tuning", "sysctl": {"net.ipv4.conf.eth0.arp_filter": "1"}}, {"type": "firewall", "backend": "iptables"},
+            {"type": "portmap", "capabilities": {"portMappings": True}}, portMappings=[{"hostPort": 8081, "containerPort": 80, "protocol": "tcp"}])
+        self.assertTrue(self.client.pings(address))
+        network.delete("all", netns)
+        network.delete("all", netns)
+        self.assertEqual(self.firn.traces(), [])
+
+
+class DelegatedAddresses(case.LabCase):
+    def setUp(self):
+        super().setUp()
+        self.host = self.lab.host("h1")
+        self.firn = Firn(self.host)
+
+    def two_containers_reach_each_other(self, plugin):
+        network = cni.Network(self.host, "shared", [plugin])
+        spaces = {name: self.host.netns(name) for name in ("a", "b")}
+        addresses = {name: cni.addresses(network.add(name, netns))[0] for name, netns in spaces.items()}
+        self.assertNotEqual(addresses["a"], addresses["b"])
+        self.assertEqual(self.host.inside(spaces["a"], "ping", "-n", "-c", "1", "-W", "2", addresses["b"]).returncode, 0)
+        self.assertEqual(self.host.inside(spaces["b"], "ping", "-n", "-c", "1", "-W", "2", addresses["a"]).returncode, 0)
+        self.assertEqual({e["kind"] for e in self.firn.endpoints()}, {"address"})
+        for name, netns in spaces.items():
+            network.check(name, netns)
+        self.firn.start()
+        self.assertEqual(self.firn.blocks(), [], "a layer-2 network's block must not become a route")
+        self.assertEqual(self.host.inside(spaces["a"], "ping", "-n", "-c", "1", "-W", "2", addresses["b"]).returncode, 0)
+        for name, netns in spaces.items():
+            network.delete(name, netns)
+        self.assertEqual(self.firn.endpoints(), [])
+
+    def test_bridge(self):
+        self.two_containers_reach_each_other({"type": "bridge", "bridge": "br0", "isGateway": True, "ipam": SUBNET})
+
+    def test_bridge_as_default_gateway(self):
+        network = cni.Network(self.host, "shared", [{"type": "bridge", "bridge": "br0", "isDefaultGateway": True, "ipam": SUBNET}])
+        netns = self.host.netns("a")
+        network.add("a", netns)
+        gateway = self.host.inside(netns, "ip", "-j", "route", "show", "default").stdout
+        self.assertTrue(self.host.inside(netns, "ping", "-n", "-c", "1", "-W", "2", json.loads(gateway)[0]["gateway"]))
+
+    def test_macvlan(self):
+        other = self.lab.host("other")
+        self.lab.link(self.host, "eth0", other, "eth0", [], ["10.64.0.200/24"])
+        self.two_containers_reach_each_other({"type": "macvlan", "master": "eth0", "ipam": SUBNET})
+
+
+if __name__ == "__main__":
+    case.main()

@@ -1,0 +1,95 @@
+"""Routers that are not ours: FRR, GoBGP and BIRD as the top-of-rack router of a lab. Each starts in a Host with a given list of
+neighbours and answers what it has learned."""
+
+import json
+
+from lab import LabError, wait_for
+
+ROUTER_AS, HOST_AS = 64601, 64512
+
+
+class Frr:
+    """zebra and bgpd of FRR: routes go into the kernel of the router's host."""
+
+    def __init__(self, host, neighbours, router_id, password=None):
+        self.host = host
+        lines = [f"router bgp {ROUTER_AS}", f" bgp router-id {router_id}", " no bgp ebgp-requires-policy", " no bgp default ipv4-unicast"]
+        for address in neighbours:
+            lines += [f" neighbor {address} remote-as {HOST_AS}", f" neighbor {address} timers connect 1"]
+            if password:
+                lines.append(f" neighbor {address} password {password}")
+        for family in ("ipv4", "ipv6"):
+            lines.append(f" address-family {family} unicast")
+            lines += [f"  neighbor {a} activate" for a in neighbours if (":" in a) == (family == "ipv6")]
+            lines.append(" exit-address-family")
+        host.write("/etc/frr/bgpd.conf", "\n".join(lines) + "\n")
+        host.write("/etc/frr/zebra.conf", "")
+        host.write("/etc/frr/vtysh.conf", "")
+        host.run("install", "-d", "-o", "frr", "-g", "frr", "/run/frr", "/var/log/frr")
+        host.run("chown", "-R", "frr:frr", "/etc/frr")
+        self.zebra = host.start("zebra", "/usr/lib/frr/zebra", "-f", "/etc/frr/zebra.conf", "-A", "127.0.0.1", "--log", "stdout")
+        wait_for("zebra listens", lambda: host.ok("test", "-S", "/run/frr/zserv.api"))
+        self.bgpd = host.start("bgpd", "/usr/lib/frr/bgpd", "-f", "/etc/frr/bgpd.conf", "-A", "127.0.0.1", "--log", "stdout")
+        wait_for("bgpd answers", lambda: "neighbors" in json.dumps(self.ask("show bgp neighbors json")) or True)
+
+    def ask(self, command):
+        return self.host.json("vtysh", "-c", command)
+
+    def prefixes(self, family="ipv4"):
+        """{prefix: [next hops]} of the best paths."""
+        routes = self.ask(f"show bgp {family} unicast json").get("routes", {})
+        return {prefix: [hop["ip"] for path in paths for hop in path.get("nexthops", [])] for prefix, paths in routes.items()}
+
+    def neighbour(self, address):
+        return self.ask(f"show bgp neighbors {address} json")[address]
+
+    def established(self, address):
+        return self.neighbour(address).get("bgpState") == "Established"
+
+    def announce(self, prefix):
+        family = "ipv6" if ":" in prefix else "ipv4"
+        self.host.run("ip", "route", "add", "blackhole", prefix)
+        self.host.run("vtysh", "-c", "configure terminal", "-c", f"router bgp {ROUTER_AS}", "-c", "no bgp network import-check",
+                      "-c", f"address-family {family} unicast", "-c", f"network {prefix}")
+
+
+class GoBgp:
+    """gobgpd: a BGP speaker without a kernel table; what it learned is in its RIB."""
+
+    def __init__(self, host, neighbours, router_id, password=None):
+        self.host = host
+        config = {"global": {"config": {"as": ROUTER_AS, "router-id": router_id}}, "neighbors": []}
+        for address in neighbours:
+            family = "ipv6-unicast" if ":" in address else "ipv4-unicast"
+            neighbour = {
+                "config": {"neighbor-address": address, "peer-as": HOST_AS},
+                "timers": {"config": {"connect-retry": 1, "idle-hold-time-after-reset": 1}},
+                "graceful-restart": {"config": {"enabled": True, "helper-only": True, "restart-time": 120}},
+                "afi-safis": [{"config": {"afi-safi-name": family}, "mp-graceful-restart": {"config": {"enabled": True}}}],
+            }
+            if password:
+                neighbour["config"]["auth-password"] = password
+            config["neighbors"].append(neighbour)
+        host.write("/etc/gobgpd.json", json.dumps(config))
+        self.daemon = host.start("gobgpd", "gobgpd", "-t", "json", "-f", "/etc/gobgpd.json", "--api-hosts=127.0.0.1:50051", "-p")
+        wait_for("gobgpd answers", lambda: host.ok("gobgp", "neighbor"))
+
+    def prefixes(self, family="ipv4"):
+        routes = self.host.json("gobgp", "global", "rib", "-a", family, "-j") or {}
+        found = {}
+        for prefix, paths in routes.items():
+            for path in paths:
+                for attribute in path["attrs"]:
+                    hop = attribute.get("nexthop")
+                    if hop:
+                        found.setdefault(prefix, []).append(hop)
+        return found
+
+    def established(self, address):
+        for neighbour in self.host.json("gobgp", "neighbor", "-j") or []:
+            if neighbour["state"]["neighbor_address"] == address:
+                return neighbour["state"]["session_state"] in (6, "ESTABLISHED", "established")
+        raise LabError(f"gobgpd does not know {address}")
+
+    def announce(self, prefix):
+        self.host.run("gobgp", "global", "rib", "-a", "ipv6" if ":" in prefix else "ipv4", "add", prefix)
