@@ -36,6 +36,10 @@ void put_veth_side(Encoder& out, const std::string& name, const Mac& mac, int mt
   out.put_string(IFLA_IFNAME, name);
   if (!mac.is_zero()) out.put_mac(IFLA_ADDRESS, mac);
   out.put_u32(IFLA_MTU, static_cast<uint32_t>(mtu));
+  // Unasked, veth allocates a queue a CPU and then takes all but one out of use, with an RCU grace period for that: the same one
+  // queue in the end, for nearly twice the time (measured 500 us against 300, p99 8 ms against 1).
+  out.put_u32(IFLA_NUM_TX_QUEUES, 1);
+  out.put_u32(IFLA_NUM_RX_QUEUES, 1);
 }
 
 Status put(Encoder& out, const CreateVeth& r) {

@@ -218,7 +218,17 @@ int FakeKernel::execute(const AddAddress& r) {
 
 int FakeKernel::execute(const RemoveAddress& r) {
   if (!links_.contains(r.address.index)) return ENODEV;
-  return std::erase(addresses_, r.address) == 0 ? EADDRNOTAVAIL : 0;
+  if (std::erase(addresses_, r.address) == 0) return EADDRNOTAVAIL;
+  const bool v4 = r.address.address.address.is_v4();
+  if (!v4 || std::ranges::any_of(addresses_, [&](const LinkAddress& a) {
+        return a.index == r.address.index && a.address.address.is_v4();
+      })) {
+    return 0;
+  }
+  // With its last IPv4 address a link loses all of IPv4: its routes, silently, and its neighbours.
+  std::erase_if(routes_, [&](const Route& route) { return route.oif == r.address.index && route.destination.family() == Family::v4; });
+  std::erase_if(neighbours_, [&](const Neighbour& n) { return n.index == r.address.index && n.address.is_v4(); });
+  return 0;
 }
 
 // By a route to the gateway on the same link; IPv6 link-local gateways are always on their link.
@@ -235,12 +245,14 @@ int FakeKernel::route_error(const Route& route) const {
   const bool v4 = route.destination.family() == Family::v4;
   if (discards(route)) return 0;
   if (route.oif == 0 && !route.gateway) return v4 ? ENODEV : EINVAL;
+  // IPv4 looks for the gateway before it looks at the link at all, IPv6 before it looks whether the link is up.
+  if (!v4 && route.oif != 0 && !links_.contains(route.oif)) return ENODEV;
+  if (route.gateway && !gateway_reachable(route)) return v4 ? ENETUNREACH : EHOSTUNREACH;
   if (route.oif != 0) {
     const auto it = links_.find(route.oif);
     if (it == links_.end()) return ENODEV;
     if (!it->second.up) return ENETDOWN;
   }
-  if (route.gateway && !gateway_reachable(route)) return v4 ? ENETUNREACH : EHOSTUNREACH;
   if (route.source && std::ranges::none_of(addresses_, [&](const LinkAddress& a) { return a.address.address == *route.source; })) {
     return EINVAL;
   }
