@@ -71,7 +71,7 @@ int run(const routed::Config& config) {
 
 int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);
-  ::umask(0027);
+  ::umask(0022);
   // One thread: one arena, and freed memory goes back to the system instead of staying resident.
   ::mallopt(M_ARENA_MAX, 1);
   ::mallopt(M_TRIM_THRESHOLD, 256 * 1024);

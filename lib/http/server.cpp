@@ -50,6 +50,7 @@ class Session final : public std::enable_shared_from_this<Session> {
   void on_read(error_code failed) {
     if (core_->closed) return;
     if (failed == bhttp::error::header_limit || failed == bhttp::error::buffer_overflow) return answer({431, {}, "request header too large\n"});
+    if (failed == bhttp::error::body_limit) return answer({405, {}, "only GET and HEAD, without a body\n"});
     if (failed == bhttp::error::end_of_stream || failed == bhttp::error::partial_message) return;
     if (failed && failed.category() == bhttp::make_error_code(bhttp::error::bad_method).category()) {
       return answer({400, {}, "malformed request: " + failed.message() + "\n"});
