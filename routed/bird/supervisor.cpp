@@ -52,9 +52,9 @@ Supervisor::Supervisor(Settings settings, const Clock& clock) : settings_(std::m
 std::string Supervisor::path(std::string_view file) const { return settings_.run_directory + "/" + std::string(file); }
 
 void Supervisor::want(Rendered config) {
+  state_.in_force = false;
   if (wanted_ == config) return;
   wanted_ = std::move(config);
-  state_.in_force = false;
   state_.config_error.clear();
   apply_backoff_ = {};
 }
@@ -195,7 +195,7 @@ Status Supervisor::apply() {
   const auto on_disk = read_file(settings_.config_path(), max_config);
   const std::string instance = instance_of(state_.pid);
   if (acknowledged && !instance.empty() && acknowledged->instance == instance && acknowledged->text == wanted_->text && on_disk &&
-      *on_disk == wanted_->text) {
+      *on_disk == wanted_->text && verify_loaded()) {
     return {};
   }
   auto status = settings_.supervise ? apply_supervised() : apply_included();

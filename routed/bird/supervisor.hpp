@@ -61,6 +61,7 @@ class Supervisor {
  public:
   Supervisor(Settings settings, const Clock& clock);
 
+  // The identical text again makes the next tick() compare once more, and send only when something was changed behind our back.
   void want(Rendered config);
   std::chrono::milliseconds tick();
   const State& state() const { return state_; }

@@ -407,6 +407,15 @@ TEST_F(Bird, ARestartedRoutedAdoptsTheRunningBird) {
   ASSERT_TRUE(host.until_in_force()) << host.why();
   EXPECT_EQ(host.supervisor->state().applied, 1U);
   EXPECT_EQ(read_file(host.settings.config_path()).value(), good);
+
+  // So is a BIRD that somebody gave another configuration: the next resync finds out.
+  ASSERT_TRUE(write_file_atomic(host.directory / "other.conf", "router id 10.0.1.1;\nprotocol device {}\n", 0600).ok());
+  auto control = Control::connect(host.settings.socket_path());
+  ASSERT_TRUE(control.ok() && control->apply(host.directory / "other.conf").ok());
+  host.want();
+  ASSERT_TRUE(host.until_in_force()) << host.why();
+  EXPECT_EQ(host.supervisor->state().applied, 2U);
+  EXPECT_TRUE(host.session("one").has_value());
 }
 
 TEST_F(Bird, BirdHasItsOwnSessionAndItsFilesAreOurs) {
