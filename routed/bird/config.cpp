@@ -250,7 +250,7 @@ Result<Config> select(const model::BgpSettings& settings, const model::Node& nod
   }
   if (!id) {
     return make_error(Code::invalid, "BGP needs a router id: node " + node.name +
-                                         " has no IPv4 address; give it one, or set router_id in the BGP settings");
+                                         " has no IPv4 address; set one: firnctl bgp settings --router-id A.B.C.D");
   }
   out.router_id = *id;
   for (const auto& peer : peers) {
