@@ -65,8 +65,7 @@ class ContainerdContainers(case.LabCase):
         self.host.start("httpd", "nsenter", f"--net={netns}", "busybox", "httpd", "-f", "-p", "80", "-h", self.lab.dir)
         client = self.lab.host("client")
         self.lab.link(self.host, "eth0", client, "eth0", ["192.0.2.2/30"], ["192.0.2.1/30"])
-        page = wait_for("the host port answers", lambda: client.out("busybox", "wget", "-q", "-T", "2", "-O", "-",
-                                                                    "http://192.0.2.2:8080/index.html"))
+        page = wait_for("the host port answers", lambda: client.fetch("http://192.0.2.2:8080/index.html"))
         self.assertEqual(page, "hello\n")
         self.cri.stop_pod(sandbox)
         self.cri.remove_pod(sandbox)
@@ -85,7 +84,7 @@ class ContainerdContainers(case.LabCase):
         self.assertEqual(self.firn.traces(), [])
 
     def first_of_the_small_pool(self):
-        sandbox = self.run_pod("first")
+        sandbox = self.run_pod(f"first-{next(self.lab.numbers)}")
         if self.cri.pod_addresses(sandbox) == ["10.66.0.0"]:
             return sandbox
         self.cri.stop_pod(sandbox)

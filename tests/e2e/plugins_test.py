@@ -24,26 +24,21 @@ class ChainedPlugins(case.LabCase):
         network = cni.Network(self.host, "chain", list_config(*behind))
         netns = self.host.netns(name)
         result = network.add(name, netns, **runtime)
-        network.check(name, netns)
+        # Not portmap 1.1.1: it looks for IPv4 rules in the IPv6 table as well and fails wherever ip6tables exists.
+        network.check(name, netns, without=("portmap",))
         return network, netns, cni.addresses(result)[0]
 
     def test_portmap(self):
-        network, netns, _ = self.attach("web", {"type": "portmap", "capabilities": {"portMappings": True}},
+        network, netns, address = self.attach("web", {"type": "portmap", "capabilities": {"portMappings": True}},
                                         portMappings=[{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}])
         (self.lab.dir / "index.html").write_text("hello\n", encoding="utf-8")
         self.host.start("httpd", "nsenter", f"--net={netns}", "busybox", "httpd", "-f", "-p", "80", "-h", self.lab.dir)
-
-        def fetch():
-            return self.client.out("busybox", "wget", "-q", "-T", "2", "-O", "-", "http://192.0.2.2:8080/index.html")
-        self.assertEqual(wait_for("the published port answers", fetch), "hello\n")
-        self.assertEqual(self.client.out("busybox", "wget", "-q", "-T", "2", "-O", "-", f"http://{self.address_of(netns)}/index.html"), "hello\n")
+        page = wait_for("the published port answers", lambda: self.client.fetch("http://192.0.2.2:8080/index.html"))
+        self.assertEqual(page, "hello\n")
+        self.assertEqual(self.client.fetch(f"http://{address}/index.html"), "hello\n")
         network.delete("web", netns)
         self.assertNotIn("8080", self.host.out("iptables-save"))
         self.assertEqual(self.firn.traces(), [])
-
-    def address_of(self, netns):
-        shown = json.loads(self.host.inside(netns, "ip", "-j", "-4", "address", "show", "eth0").stdout)
-        return shown[0]["addr_info"][0]["local"]
 
     def test_bandwidth(self):
         network, netns, address = self.attach("slow", {"type": "bandwidth", "capabilities": {"bandwidth": True}},

@@ -71,8 +71,7 @@ class PodmanContainers(case.LabCase):
         client = self.lab.host("client")
         self.lab.link(self.host, "eth0", client, "eth0", ["192.0.2.2/30"], ["192.0.2.1/30"])
         self.host.sysctl("net/ipv4/ip_forward", 1)
-        page = wait_for("the published port answers", lambda: client.out("busybox", "wget", "-q", "-T", "2", "-O", "-",
-                                                                         "http://192.0.2.2:8080/index.html"))
+        page = wait_for("the published port answers", lambda: client.fetch("http://192.0.2.2:8080/index.html"))
         self.assertEqual(page, "hello from the container\n")
 
     def test_two_networks_of_one_container_at_its_start(self):

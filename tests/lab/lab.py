@@ -163,6 +163,10 @@ class Host:
     def pings(self, address, count=1, timeout=1):
         return self.ok("ping", "-n", "-q", "-c", str(count), "-W", str(timeout), address)
 
+    def fetch(self, url):
+        """The page behind a URL, asked for from this host."""
+        return self.out("python3", "-c", "import sys, urllib.request as r; print(r.urlopen(sys.argv[1], timeout=2).read().decode(), end='')", url)
+
     def netns(self, name):
         """A container without a runtime: a named network namespace of this host. Returns its path."""
         self.run("ip", "netns", "add", name)
@@ -205,9 +209,11 @@ class Lab:
 
     def link(self, one, one_if, two, two_if, one_addresses=(), two_addresses=()):
         """A cable: a veth pair whose ends are created in the two hosts, with addresses, up."""
-        one.run("ip", "link", "add", one_if, "type", "veth", "peer", "name", two_if)
-        # Moved by a process that still has the machine's process numbers.
-        subprocess.run(["nsenter", "-t", str(one.pid), "-n", "ip", "link", "set", two_if, "netns", str(two.pid)], check=True, cwd="/")
+        # By a process that has the machine's process numbers: they name the other host's namespace.
+        made = subprocess.run(["nsenter", "-t", str(one.pid), "-n", "ip", "link", "add", one_if, "type", "veth",
+                               "peer", "name", two_if, "netns", str(two.pid)], capture_output=True, text=True, check=False, cwd="/")
+        if made.returncode != 0:
+            raise LabError(f"link {one.name}:{one_if} to {two.name}:{two_if}: {made.stderr.strip()}")
         for host, interface, addresses in ((one, one_if, one_addresses), (two, two_if, two_addresses)):
             for address in addresses:
                 host.run("ip", "address", "add", address, "dev", interface, *(["nodad"] if ":" in address else []))
