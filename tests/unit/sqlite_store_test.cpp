@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -72,10 +73,10 @@ class SqliteStoreTest : public testing::Test {
   SqliteOptions options_;
 };
 
-// The body returns true for success.
+// The body returns true for success. A child ends with this process, also when a test has failed half-way.
 pid_t child(const std::function<bool()>& body) {
   const pid_t pid = ::fork();
-  if (pid == 0) ::_exit(body() ? 0 : 1);
+  if (pid == 0) ::_exit(::prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && body() ? 0 : 1);
   return pid;
 }
 int status_of(pid_t pid) {
