@@ -29,10 +29,10 @@ Error wrong(const model::BgpPeer& peer, std::string_view field, std::string_view
   return make_error(Code::invalid, std::move(text));
 }
 
-Status check_range(const model::BgpPeer& peer, std::string_view field, int64_t value, int64_t least, int64_t most, bool zero = false) {
+Status check_range(const model::BgpPeer& peer, std::string_view field, int64_t value, int64_t least, int64_t most,
+                   bool zero = false) {
   if ((zero && value == 0) || (value >= least && value <= most)) return {};
-  return wrong(peer, field,
-               number(value) + " is outside " + (zero ? "0 or " : "") + number(least) + " to " + number(most));
+  return wrong(peer, field, number(value) + " is outside " + (zero ? "0 or " : "") + number(least) + " to " + number(most));
 }
 
 Status check_rules(const model::BgpPeer& peer, std::string_view field, const std::vector<model::PrefixRule>& rules) {
@@ -48,7 +48,8 @@ Status check_rules(const model::BgpPeer& peer, std::string_view field, const std
 
 Status check_addresses(const model::BgpPeer& peer) {
   const Address& a = peer.address;
-  if (a.is_unspecified() || a.is_multicast() || a.is_loopback()) return wrong(peer, "address", a.to_string() + " cannot be a router");
+  if (a.is_unspecified() || a.is_multicast() || a.is_loopback())
+    return wrong(peer, "address", a.to_string() + " cannot be a router");
   if (a.is_link_local() && peer.interface.empty()) {
     return wrong(peer, "interface", "is needed because the address " + a.to_string() + " is link-local");
   }
@@ -62,7 +63,8 @@ Status check_addresses(const model::BgpPeer& peer) {
   if (peer.source) {
     const Address& s = *peer.source;
     if (s.family() != a.family()) return wrong(peer, "source", s.to_string() + " is not of the family of " + a.to_string());
-    if (s == a || s.is_unspecified() || s.is_multicast()) return wrong(peer, "source", s.to_string() + " cannot be this host's end");
+    if (s == a || s.is_unspecified() || s.is_multicast())
+      return wrong(peer, "source", s.to_string() + " cannot be this host's end");
   }
   if (peer.bfd && peer.multihop != 0 && !peer.source) {
     return wrong(peer, "source", "is needed for BFD over several hops: name the address of this host that the router knows");
@@ -237,7 +239,9 @@ Status check_password(std::string_view password) {
   }
   // BIRD's strings end at a quote and know no escapes.
   const bool plain = std::all_of(password.begin(), password.end(), [](char c) { return c >= ' ' && c <= '~' && c != '"'; });
-  if (!plain) return make_error(Code::invalid, "the password has a quote, a control character or a character outside ASCII, which BIRD cannot take");
+  if (!plain)
+    return make_error(Code::invalid,
+                      "the password has a quote, a control character or a character outside ASCII, which BIRD cannot take");
   return {};
 }
 
@@ -264,7 +268,8 @@ Status check(const Config& config) {
     return make_error(Code::invalid, "BGP settings: as_number: " + number(config.local_as) + " is outside 1 to " + number(max_as));
   }
   if (!config.router_id.is_v4() || config.router_id.is_unspecified()) {
-    return make_error(Code::invalid, "BGP settings: router_id: " + config.router_id.to_string() + " has not the form of an IPv4 address");
+    return make_error(Code::invalid,
+                      "BGP settings: router_id: " + config.router_id.to_string() + " has not the form of an IPv4 address");
   }
   if (config.log_file.find_first_of("\"\n") != std::string::npos) {
     return make_error(Code::invalid, "bird: run directory: a quote or a line end in its path cannot be written into bird.conf");

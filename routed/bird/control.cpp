@@ -39,7 +39,8 @@ Result<Control> Control::connect(const std::string& socket, std::chrono::millise
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (socket.empty() || socket.size() >= sizeof address.sun_path) {
-    return make_error(Code::invalid, what + ": a unix socket's path has 1 to " + std::to_string(sizeof address.sun_path - 1) + " bytes");
+    return make_error(Code::invalid,
+                      what + ": a unix socket's path has 1 to " + std::to_string(sizeof address.sun_path - 1) + " bytes");
   }
   std::memcpy(address.sun_path, socket.data(), socket.size());
   unique_fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
@@ -121,7 +122,8 @@ Result<Reply> Control::read_reply(TimePoint until) {
 Result<Reply> Control::command(std::string_view line) {
   if (!fd_) return make_error(Code::unavailable, "BIRD at " + socket_ + ": the connection is closed");
   if (!printable(line) || line.size() > max_command) {
-    return make_error(Code::invalid, "BIRD's control socket: a command is one printable line of at most " + std::to_string(max_command) + " bytes");
+    return make_error(Code::invalid, "BIRD's control socket: a command is one printable line of at most " +
+                                         std::to_string(max_command) + " bytes");
   }
   const auto until = steady_clock::now() + deadline_;
   if (auto status = send_line(line, until); !status) return std::move(status).error();
@@ -193,13 +195,15 @@ Result<std::vector<Session>> Control::sessions(std::string_view pattern) {
 }
 
 Result<std::vector<Prefix>> Control::exported(std::string_view protocol) {
-  const bool plain = !protocol.empty() && protocol.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_") == std::string_view::npos;
+  const bool plain =
+      !protocol.empty() && protocol.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_") == std::string_view::npos;
   if (!plain) return make_error(Code::invalid, "'" + std::string(protocol) + "' is not the name of a protocol firn writes");
   auto reply = command("show route export " + std::string(protocol));
   if (!reply) return std::move(reply).error();
   // BIRD 2.0.12 says this while the session has no channel that is up.
   if (reply->code() == 9001 && reply->last() == "No valid tables") {
-    return make_error(Code::unavailable, "protocol " + std::string(protocol) + ": the session is not up, so nothing is announced on it");
+    return make_error(Code::unavailable,
+                      "protocol " + std::string(protocol) + ": the session is not up, so nothing is announced on it");
   }
   return parse_routes(*reply);
 }

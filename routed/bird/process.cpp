@@ -65,7 +65,8 @@ Result<pid_t> spawn_detached(const std::vector<std::string>& arguments, const st
   return pid;
 }
 
-Status check_with_binary(const std::string& binary, const std::string& file, const std::string& output, std::chrono::milliseconds deadline) {
+Status check_with_binary(const std::string& binary, const std::string& file, const std::string& output,
+                         std::chrono::milliseconds deadline) {
   auto pid = spawn_detached({binary, "-p", "-c", file}, output);
   if (!pid) return std::move(pid).error();
   int status = 0;
@@ -73,10 +74,10 @@ Status check_with_binary(const std::string& binary, const std::string& file, con
   pollfd entry{process ? process->get() : -1, POLLIN, 0};
   const bool in_time = process && ::poll(&entry, 1, static_cast<int>(deadline.count())) == 1;
   if (!in_time) ::kill(*pid, SIGKILL);
-  while (::waitpid(*pid, &status, 0) < 0 && errno == EINTR) {
-  }
+  while (::waitpid(*pid, &status, 0) < 0 && errno == EINTR) {}
   if (!process) return std::move(process).error();
-  if (!in_time) return make_error(Code::unavailable, "'" + binary + " -p' did not end within " + std::to_string(deadline.count()) + " ms");
+  if (!in_time)
+    return make_error(Code::unavailable, "'" + binary + " -p' did not end within " + std::to_string(deadline.count()) + " ms");
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return {};
   return make_error(Code::invalid, "check of the configuration: " + last_words(output));
 }

@@ -19,7 +19,8 @@ namespace firn::routed::bird {
 Result<pid_t> spawn_detached(const std::vector<std::string>& arguments, const std::string& output);
 
 // `bird -p -c FILE`: Code::invalid with BIRD's own words when it refuses the file. Takes at most `deadline`.
-Status check_with_binary(const std::string& binary, const std::string& file, const std::string& output, std::chrono::milliseconds deadline);
+Status check_with_binary(const std::string& binary, const std::string& file, const std::string& output,
+                         std::chrono::milliseconds deadline);
 
 // Readable once the process has ended.
 Result<unique_fd> open_process(pid_t pid);

@@ -121,7 +121,8 @@ Status ReplyParser::feed(std::string_view bytes) {
   while (!bytes.empty()) {
     const auto end = bytes.find('\n');
     const auto part = bytes.substr(0, std::min(end, bytes.size()));
-    if (partial_.size() + part.size() > limits_.line) return broken("a line is longer than " + std::to_string(limits_.line) + " bytes");
+    if (partial_.size() + part.size() > limits_.line)
+      return broken("a line is longer than " + std::to_string(limits_.line) + " bytes");
     partial_.append(part);
     if (end == std::string_view::npos) return {};
     bytes.remove_prefix(end + 1);
@@ -135,7 +136,8 @@ Status ReplyParser::take_line(std::string_view line) {
   if (!line.empty() && line.back() == '\r') line.remove_suffix(1);
   current_bytes_ += line.size() + 1;
   if (current_bytes_ > limits_.bytes || current_.lines.size() + current_.notices.size() >= limits_.lines) {
-    return broken("a reply is larger than " + std::to_string(limits_.bytes) + " bytes or " + std::to_string(limits_.lines) + " lines");
+    return broken("a reply is larger than " + std::to_string(limits_.bytes) + " bytes or " + std::to_string(limits_.lines) +
+                  " lines");
   }
   if (line.starts_with('+')) {
     current_.notices.emplace_back(line.substr(1));
@@ -146,7 +148,8 @@ Status ReplyParser::take_line(std::string_view line) {
     current_.lines.push_back(ReplyLine{current_.lines.back().code, std::string(line.substr(1))});
     return {};
   }
-  const bool coded = line.size() >= 5 && std::all_of(line.begin(), line.begin() + 4, is_digit) && (line[4] == ' ' || line[4] == '-');
+  const bool coded =
+      line.size() >= 5 && std::all_of(line.begin(), line.begin() + 4, is_digit) && (line[4] == ' ' || line[4] == '-');
   if (!coded) return broken("'" + std::string(line.substr(0, 40)) + "' is not a reply line; is another program listening there?");
   current_.lines.push_back(ReplyLine{leading_number<int>(line.substr(0, 4)), std::string(line.substr(5))});
   if (line[4] == ' ') {
@@ -234,7 +237,9 @@ Result<std::vector<Prefix>> parse_routes(const Reply& reply) {
     const auto first = word(rest);
     if (first == "Table") continue;
     auto prefix = Prefix::parse(first);
-    if (!prefix) return make_error(Code::invalid, "BIRD's list of routes has '" + std::string(first.substr(0, 60)) + "' where a prefix should be");
+    if (!prefix)
+      return make_error(Code::invalid,
+                        "BIRD's list of routes has '" + std::string(first.substr(0, 60)) + "' where a prefix should be");
     out.push_back(*prefix);
   }
   return out;

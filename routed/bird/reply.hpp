@@ -75,7 +75,7 @@ struct Session {
   std::string bgp_state;  // "Established", "Active" ...
   std::string neighbor_address;
   uint32_t neighbor_as = 0, local_as = 0;
-  std::string last_error;  // "Received: Hold timer expired"; "" when there was none
+  std::string last_error;                 // "Received: Hold timer expired"; "" when there was none
   int hold_time = 0, keepalive_time = 0;  // seconds as negotiated; 0 while not established
   std::vector<Channel> channels;
 
@@ -84,12 +84,12 @@ struct Session {
 };
 
 struct DaemonStatus {
-  std::string version;            // "2.0.12"
+  std::string version;  // "2.0.12"
   std::string router_id;
   std::string last_reboot;
   std::string last_reconfiguration;
-  std::string graceful_restart;   // "" when no recovery is running
-  bool running = false;           // "Daemon is up and running", as against reconfiguring or shutting down
+  std::string graceful_restart;  // "" when no recovery is running
+  bool running = false;          // "Daemon is up and running", as against reconfiguring or shutting down
   bool operator==(const DaemonStatus&) const = default;
 };
 

@@ -19,7 +19,7 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 constexpr size_t max_config = 16 * 1024 * 1024;
-constexpr milliseconds quiet{30'000};           // nothing to do: exit_fd and want() wake the loop
+constexpr milliseconds quiet{30'000};  // nothing to do: exit_fd and want() wake the loop
 constexpr milliseconds start_poll{20};
 constexpr milliseconds start_patience{10'000};  // for the first answer of a BIRD just started
 constexpr std::string_view nothing_yet = "# firn-routed has no configuration that BIRD accepts yet.\n";
@@ -141,8 +141,8 @@ Status Supervisor::start() {
   if (!checked) state_.config_error = checked.error().message;
   if (auto status = write_config(settings_.config_path(), checked ? wanted_->text : previous->text); !status) return status;
 
-  std::vector<std::string> arguments = {settings_.binary, "-f", "-c", settings_.config_path(),
-                                        "-s", settings_.socket_path(), "-P", path("bird.pid")};
+  std::vector<std::string> arguments = {settings_.binary, "-f", "-c", settings_.config_path(), "-s", settings_.socket_path(), "-P",
+                                        path("bird.pid")};
   // Only a restart is a graceful one: at the first start there is nothing for the peers to have kept.
   if (previous) arguments.emplace_back("-R");
   auto pid = spawn_detached(arguments, path("bird.stderr"));

@@ -50,11 +50,11 @@ struct State {
   Phase phase = Phase::idle;
   pid_t pid = 0;
   std::string version;
-  unsigned restarts = 0;      // times a BIRD of ours died and was replaced
-  unsigned applied = 0;       // configurations sent and acknowledged by this Supervisor
-  bool in_force = false;      // the wanted configuration is the one BIRD acknowledged
-  std::string daemon_error;   // why BIRD is not running, "" when it is
-  std::string config_error;   // why the wanted configuration is not in force, with BIRD's file:line; "" otherwise
+  unsigned restarts = 0;     // times a BIRD of ours died and was replaced
+  unsigned applied = 0;      // configurations sent and acknowledged by this Supervisor
+  bool in_force = false;     // the wanted configuration is the one BIRD acknowledged
+  std::string daemon_error;  // why BIRD is not running, "" when it is
+  std::string config_error;  // why the wanted configuration is not in force, with BIRD's file:line; "" otherwise
 };
 
 class Supervisor {

@@ -87,8 +87,8 @@ TEST(BirdGolden, NoPeers) { expect_golden("no-peers", base()); }
 
 TEST(BirdGolden, TwoRoutersOfEachFamily) {
   Config config = base();
-  config.peers = {router("tor-b", "192.0.2.254", 64600), router("tor-a", "192.0.2.253", 64600), router("tor-a6", "2001:db8::fd", 64600),
-                  router("tor-b6", "2001:db8::fe", 64600)};
+  config.peers = {router("tor-b", "192.0.2.254", 64600), router("tor-a", "192.0.2.253", 64600),
+                  router("tor-a6", "2001:db8::fd", 64600), router("tor-b6", "2001:db8::fe", 64600)};
   expect_golden("two-routers", config);
 }
 
@@ -106,7 +106,8 @@ TEST(BirdGolden, EveryOption) {
   peer.peer.connect_retry = 7;
   peer.peer.graceful_restart_time = 300;
   peer.peer.bfd = true;
-  peer.peer.import_rules = {{false, prefix("10.66.0.0/16"), 16, 32}, {true, prefix("10.0.0.0/8"), 8, 24}, {true, prefix("0.0.0.0/0"), 0, 0}};
+  peer.peer.import_rules = {
+      {false, prefix("10.66.0.0/16"), 16, 32}, {true, prefix("10.0.0.0/8"), 8, 24}, {true, prefix("0.0.0.0/0"), 0, 0}};
   peer.peer.export_rules = {{true, prefix("10.77.0.0/16"), 26, 26}, {true, prefix("fd00::/8"), 8, 128}};
   expect_golden("every-option", with(peer));
 }
@@ -148,7 +149,8 @@ TEST(BirdConfig, ProtocolNamesGoBothWays) {
   EXPECT_EQ(peer_of("firn_kernel4"), std::nullopt);
   const auto rendered = render(with(router("kernel4", "192.0.2.3", 2)));
   ASSERT_TRUE(rendered.ok());
-  EXPECT_THAT(rendered->protocols, testing::UnorderedElementsAre("firn_device", "firn_kernel4", "firn_kernel6", "firn_peer_kernel4"));
+  EXPECT_THAT(rendered->protocols,
+              testing::UnorderedElementsAre("firn_device", "firn_kernel4", "firn_kernel6", "firn_peer_kernel4"));
 }
 
 TEST(BirdConfig, LongestNamesAreAccepted) {
@@ -162,8 +164,8 @@ TEST(BirdConfig, LongestNamesAreAccepted) {
 struct Option {
   const char* name;
   std::function<void(ResolvedPeer&)> set;
-  std::string line;          // there with the option
-  std::string absent_line;   // not there with the option
+  std::string line;         // there with the option
+  std::string absent_line;  // not there with the option
 };
 
 class BirdOption : public testing::TestWithParam<Option> {};
@@ -175,7 +177,9 @@ TEST_P(BirdOption, IsWrittenAndAcceptedByBird) {
   const auto rendered = render(config);
   ASSERT_TRUE(rendered.ok()) << rendered.error().message;
   EXPECT_THAT(rendered->text, HasSubstr(GetParam().line + "\n"));
-  if (!GetParam().absent_line.empty()) { EXPECT_THAT(rendered->text, Not(HasSubstr(GetParam().absent_line))); }
+  if (!GetParam().absent_line.empty()) {
+    EXPECT_THAT(rendered->text, Not(HasSubstr(GetParam().absent_line)));
+  }
   const auto status = bird_accepts(config);
   EXPECT_TRUE(status.ok()) << status.error().message;
 }
@@ -194,7 +198,8 @@ INSTANTIATE_TEST_SUITE_P(
         Option{"multihop", [](auto& p) { p.peer.multihop = 255; }, "  multihop 255;", "  direct;"},
         Option{"ttl_security", [](auto& p) { p.peer.ttl_security = true; }, "  ttl security on;", ""},
         Option{"passive", [](auto& p) { p.peer.passive = true; }, "  passive on;", ""},
-        Option{"hold_time", [](auto& p) { p.peer.hold_time = 3, p.peer.keepalive_time = 1; }, "  hold time 3;\n  keepalive time 1;", ""},
+        Option{"hold_time", [](auto& p) { p.peer.hold_time = 3, p.peer.keepalive_time = 1; }, "  hold time 3;\n  keepalive time 1;",
+               ""},
         Option{"no_hold_time", [](auto& p) { p.peer.hold_time = 0; }, "  hold time 0;", "keepalive"},
         Option{"no_keepalive", [](auto& p) { p.peer.keepalive_time = 0; }, "  hold time 240;", "keepalive"},
         Option{"connect_retry", [](auto& p) { p.peer.connect_retry = 65535; }, "  connect retry time 65535;", ""},
@@ -203,12 +208,22 @@ INSTANTIATE_TEST_SUITE_P(
         Option{"bfd", [](auto& p) { p.peer.bfd = true; }, "  bfd on;", ""},
         Option{"import_all", [](auto&) {}, "    import all;", "filter firn_"},
         Option{"export_blocks", [](auto&) {}, "    export where proto = \"firn_kernel4\" && dest = RTD_BLACKHOLE;", ""},
-        Option{"import_rule", [](auto& p) { p.peer.import_rules = {{true, prefix("10.0.0.0/8"), 16, 24}}; },
+        Option{"import_rule",
+               [](auto& p) {
+                 p.peer.import_rules = {{true, prefix("10.0.0.0/8"), 16, 24}};
+               },
                "filter firn_import_tor {\n  if net ~ [ 10.0.0.0/8{16,24} ] then accept;\n  reject;\n}", "import all"},
-        Option{"export_rule", [](auto& p) { p.peer.export_rules = {{false, prefix("10.0.0.0/8"), 8, 8}}; },
-               "  if ! (proto = \"firn_kernel4\" && dest = RTD_BLACKHOLE) then reject;\n  if net ~ [ 10.0.0.0/8{8,8} ] then reject;\n  reject;",
+        Option{"export_rule",
+               [](auto& p) {
+                 p.peer.export_rules = {{false, prefix("10.0.0.0/8"), 8, 8}};
+               },
+               "  if ! (proto = \"firn_kernel4\" && dest = RTD_BLACKHOLE) then reject;\n  if net ~ [ 10.0.0.0/8{8,8} ] then "
+               "reject;\n  reject;",
                "export where proto"},
-        Option{"rule_of_the_other_family", [](auto& p) { p.peer.import_rules = {{true, prefix("fd00::/8"), 8, 128}}; },
+        Option{"rule_of_the_other_family",
+               [](auto& p) {
+                 p.peer.import_rules = {{true, prefix("fd00::/8"), 8, 128}};
+               },
                "filter firn_import_tor {\n  reject;\n}", "fd00"},
         Option{"ipv6_session",
                [](auto& p) {
@@ -243,7 +258,8 @@ INSTANTIATE_TEST_SUITE_P(
     Every, BirdRefusal,
     testing::Values(
         Refusal{"name", peer_with([](auto& p) { p.peer.name = "x { } protocol"; }), {"peer name"}},
-        Refusal{"password_quote", peer_with([](auto& p) { p.password = "a\"; import all; \""; }), {"tor", "password_file", "quote"}},
+        Refusal{
+            "password_quote", peer_with([](auto& p) { p.password = "a\"; import all; \""; }), {"tor", "password_file", "quote"}},
         Refusal{"password_line", peer_with([](auto& p) { p.password = "a\nb"; }), {"tor", "password_file"}},
         Refusal{"password_long", peer_with([](auto& p) { p.password.assign(81, 'x'); }), {"tor", "password_file", "80"}},
         Refusal{"password_unread", peer_with([](auto& p) { p.peer.password_file = "/etc/x"; }), {"tor", "password_file", "empty"}},
@@ -258,15 +274,22 @@ INSTANTIATE_TEST_SUITE_P(
         Refusal{"as_zero", peer_with([](auto& p) { p.peer.as_number = 0; }), {"tor", "as_number"}},
         Refusal{"port_zero", peer_with([](auto& p) { p.peer.port = 0; }), {"tor", "port"}},
         Refusal{"multihop_range", peer_with([](auto& p) { p.peer.multihop = 256; }), {"tor", "multihop"}},
-        Refusal{"multihop_interface", peer_with([](auto& p) { p.peer.multihop = 2, p.peer.interface = "eth0"; }), {"tor", "multihop"}},
+        Refusal{
+            "multihop_interface", peer_with([](auto& p) { p.peer.multihop = 2, p.peer.interface = "eth0"; }), {"tor", "multihop"}},
         Refusal{"hold_range", peer_with([](auto& p) { p.peer.hold_time = 2; }), {"tor", "hold_time"}},
         Refusal{"keepalive_longer", peer_with([](auto& p) { p.peer.hold_time = 30; }), {"tor", "keepalive_time", "hold_time"}},
         Refusal{"retry_zero", peer_with([](auto& p) { p.peer.connect_retry = 0; }), {"tor", "connect_retry"}},
         Refusal{"restart_range", peer_with([](auto& p) { p.peer.graceful_restart_time = 4096; }), {"tor", "graceful_restart_time"}},
         Refusal{"bfd_source", peer_with([](auto& p) { p.peer.multihop = 2, p.peer.bfd = true; }), {"tor", "source", "BFD"}},
-        Refusal{"import_lengths", peer_with([](auto& p) { p.peer.import_rules = {{true, prefix("10.0.0.0/8"), 4, 8}}; }),
+        Refusal{"import_lengths",
+                peer_with([](auto& p) {
+                  p.peer.import_rules = {{true, prefix("10.0.0.0/8"), 4, 8}};
+                }),
                 {"tor", "import_rules[0]"}},
-        Refusal{"export_lengths", peer_with([](auto& p) { p.peer.export_rules = {{true, prefix("10.0.0.0/8"), 8, 33}}; }),
+        Refusal{"export_lengths",
+                peer_with([](auto& p) {
+                  p.peer.export_rules = {{true, prefix("10.0.0.0/8"), 8, 33}};
+                }),
                 {"tor", "export_rules[0]"}},
         Refusal{"local_as", [](Config& c) { c.local_as = 0; }, {"BGP settings", "as_number"}},
         Refusal{"router_id", [](Config& c) { c.router_id = Address(); }, {"BGP settings", "router_id"}},

@@ -75,8 +75,8 @@ bool has_route(const NetnsFixture& netns, const std::string& route, const std::s
   return ip_output(netns, {v6 ? "-6" : "-4", "route", "show", route}).find(words) != std::string::npos;
 }
 
-void veth(const NetnsFixture& a, const std::string& a_name, const std::string& a_network, const NetnsFixture& b, const std::string& b_name,
-          const std::string& b_network) {
+void veth(const NetnsFixture& a, const std::string& a_name, const std::string& a_network, const NetnsFixture& b,
+          const std::string& b_name, const std::string& b_network) {
   ip(a, {"link", "add", a_name, "type", "veth", "peer", "name", b_name, "netns", b.name()});
   const auto bring_up = [](const NetnsFixture& netns, const std::string& name, const std::string& network) {
     ip(netns, {"addr", "add", "10.0." + network, "dev", name});
@@ -93,8 +93,9 @@ void veth(const NetnsFixture& a, const std::string& a_name, const std::string& a
 class Router {
  public:
   Router(const NetnsFixture& netns, const std::string& id, const std::string& rest) : netns_(netns) {
-    const std::string head = "log \"" + (directory_ / "log") + "\" all;\nrouter id " + id + ";\nprotocol device {}\n" +
-                             "protocol kernel { ipv4 { import none; export all; }; }\nprotocol kernel { ipv6 { import none; export all; }; }\n";
+    const std::string head =
+        "log \"" + (directory_ / "log") + "\" all;\nrouter id " + id + ";\nprotocol device {}\n" +
+        "protocol kernel { ipv4 { import none; export all; }; }\nprotocol kernel { ipv6 { import none; export all; }; }\n";
     EXPECT_TRUE(write_file_atomic(directory_ / "bird.conf", head + rest).ok());
     start();
   }
@@ -107,8 +108,9 @@ class Router {
  private:
   void start() {
     auto pid = netns_.run([&] {
-      return spawn_detached({"/usr/sbin/bird", "-f", "-c", directory_ / "bird.conf", "-s", directory_ / "bird.ctl", "-P", directory_ / "bird.pid"},
-                            directory_ / "output");
+      return spawn_detached(
+          {"/usr/sbin/bird", "-f", "-c", directory_ / "bird.conf", "-s", directory_ / "bird.ctl", "-P", directory_ / "bird.pid"},
+          directory_ / "output");
     });
     ASSERT_TRUE(pid.ok()) << pid.error().message;
     pid_ = *pid;
@@ -123,9 +125,9 @@ class Router {
 
 std::string router_session(const std::string& name, const std::string& host, const std::string& options = "") {
   const bool v6 = host.find(':') != std::string::npos;
-  return "protocol bgp " + name + " { local as 64600; neighbor " + host + " as 64512; direct; connect delay time 1; connect retry time 2;\n" +
-         "error wait time 1, 2; graceful restart on; " + options + "\n" + (v6 ? "ipv6" : "ipv4") +
-         " { next hop self; import all; export where source = RTS_STATIC; }; }\n";
+  return "protocol bgp " + name + " { local as 64600; neighbor " + host +
+         " as 64512; direct; connect delay time 1; connect retry time 2;\n" + "error wait time 1, 2; graceful restart on; " +
+         options + "\n" + (v6 ? "ipv6" : "ipv4") + " { next hop self; import all; export where source = RTS_STATIC; }; }\n";
 }
 
 constexpr const char* two_networks =
@@ -229,7 +231,8 @@ TEST_F(Bird, BlocksInTheKernelReachTheRoutersAndLeaveThem) {
 
   // A block that comes later, of the other family: nothing is sent to BIRD.
   ip(host.netns, {"-6", "route", "add", "blackhole", "fd77::/122", "proto", "241"});
-  ASSERT_TRUE(host.until([&] { return has_route(router1, "fd77::/122", "via fd00:0:0:1::1") || has_route(router1, "fd77::/122", "via fe80"); }));
+  ASSERT_TRUE(host.until(
+      [&] { return has_route(router1, "fd77::/122", "via fd00:0:0:1::1") || has_route(router1, "fd77::/122", "via fe80"); }));
   EXPECT_EQ(host.supervisor->state().applied, applied);
   EXPECT_EQ(host.supervisor->announced("tor").value(), std::vector<Prefix>{prefix("10.77.0.0/26")});
   EXPECT_EQ(host.supervisor->announced("tor6").value(), std::vector<Prefix>{prefix("fd77::/122")});
@@ -258,8 +261,9 @@ TEST_F(Bird, AHostIsNoTransit) {
 }
 
 TEST_F(Bird, ARouterThatAnnouncesOurBlockDoesNotDisplaceIt) {
-  const Router one(router1, "10.0.1.2", "protocol static { ipv4;\n route 10.77.0.0/26 blackhole;\n route 10.200.0.0/24 blackhole;\n}\n" +
-                                            router_session("h", "10.0.1.1"));
+  const Router one(router1, "10.0.1.2",
+                   "protocol static { ipv4;\n route 10.77.0.0/26 blackhole;\n route 10.200.0.0/24 blackhole;\n}\n" +
+                       router_session("h", "10.0.1.1"));
   const Router two(router2, "10.0.2.2", router_session("h", "10.0.2.1"));
   host.config.peers = {peer("one", "10.0.1.2"), peer("two", "10.0.2.2")};
   host.want();
@@ -275,7 +279,8 @@ TEST_F(Bird, TwoRoutersGiveOneRouteOfTwoPaths) {
   host.config.peers = {peer("one", "10.0.1.2"), peer("two", "10.0.2.2")};
   host.want();
   EXPECT_TRUE(host.until([&] {
-    return has_route(host.netns, "10.200.0.0/24", "nexthop via 10.0.1.2") && has_route(host.netns, "10.200.0.0/24", "nexthop via 10.0.2.2");
+    return has_route(host.netns, "10.200.0.0/24", "nexthop via 10.0.1.2") &&
+           has_route(host.netns, "10.200.0.0/24", "nexthop via 10.0.2.2");
   })) << host.why();
 }
 
@@ -360,7 +365,8 @@ TEST_F(Bird, ADeadBirdIsReplacedAndTheRouterKeepsTheRoute) {
   host.config.peers = {peer("one", "10.0.1.2")};
   host.want();
   ip(host.netns, {"route", "add", "blackhole", "10.77.0.0/26", "proto", "241"});
-  ASSERT_TRUE(host.until([&] { return has_route(router1, "10.77.0.0/26") && has_route(host.netns, "10.200.0.0/24"); })) << host.why();
+  ASSERT_TRUE(host.until([&] { return has_route(router1, "10.77.0.0/26") && has_route(host.netns, "10.200.0.0/24"); }))
+      << host.why();
   const pid_t dead = host.supervisor->state().pid;
   ::kill(dead, SIGKILL);
   bool kept = true;
@@ -396,7 +402,8 @@ TEST_F(Bird, ARestartedRoutedAdoptsTheRunningBird) {
 
   // The adopted BIRD is no child; its end is seen all the same.
   ::kill(pid, SIGKILL);
-  ASSERT_TRUE(host.until([&] { return host.supervisor->state().restarts == 1 && host.supervisor->state().in_force; })) << host.why();
+  ASSERT_TRUE(host.until([&] { return host.supervisor->state().restarts == 1 && host.supervisor->state().in_force; }))
+      << host.why();
   EXPECT_NE(host.supervisor->state().pid, pid);
 
   // "The file matches" is not "the daemon loaded it": another file on the disk is put right.
@@ -455,7 +462,9 @@ TEST_F(Bird, PasswordsMustAgree) {
 }
 
 TEST_F(Bird, BfdEndsASessionLongBeforeItsHoldTime) {
-  const Router one(router1, "10.0.1.2", "protocol bfd { interface \"*\" { interval 300 ms; multiplier 3; }; }\n" + router_session("h", "10.0.1.1", "bfd on;"));
+  const Router one(
+      router1, "10.0.1.2",
+      "protocol bfd { interface \"*\" { interval 300 ms; multiplier 3; }; }\n" + router_session("h", "10.0.1.1", "bfd on;"));
   host.config.peers = {peer("one", "10.0.1.2")};
   host.config.peers[0].peer.bfd = true;
   host.config.peers[0].peer.graceful_restart = false;
@@ -465,7 +474,8 @@ TEST_F(Bird, BfdEndsASessionLongBeforeItsHoldTime) {
   const auto bfd_up = [&] {
     auto control = Control::connect(host.settings.socket_path());
     auto reply = control ? control->command("show bfd sessions") : Result<Reply>(control.error());
-    return reply && std::any_of(reply->lines.begin(), reply->lines.end(), [](const auto& l) { return l.text.find(" Up ") != std::string::npos; });
+    return reply && std::any_of(reply->lines.begin(), reply->lines.end(),
+                                [](const auto& l) { return l.text.find(" Up ") != std::string::npos; });
   };
   ASSERT_TRUE(host.until(bfd_up));
   ::kill(one.pid(), SIGSTOP);
@@ -485,7 +495,8 @@ TEST_F(Bird, SeveralHopsAwayWithTtlSecurity) {
   ip(router2, {"route", "add", "10.0.1.0/24", "via", "10.0.3.1"});
   const Router far(router2, "10.0.3.2",
                    std::string(two_networks) + "protocol direct { ipv4; }\n" +
-                       "protocol bgp h { local as 64600; neighbor 10.0.1.1 as 64512; multihop 2; ttl security on; connect delay time 1; connect retry time 2;\n"
+                       "protocol bgp h { local as 64600; neighbor 10.0.1.1 as 64512; multihop 2; ttl security on; connect delay "
+                       "time 1; connect retry time 2;\n"
                        "ipv4 { next hop self; import all; export where source = RTS_STATIC; }; }\n");
   host.config.peers = {peer("far", "10.0.3.2")};
   host.config.peers[0].peer.multihop = 2;
@@ -558,7 +569,8 @@ TEST_F(ExistingBird, AFileThatIsNotIncludedIsAnErrorNotASilence) {
   host.config.peers = {peer("one", "10.0.1.2")};
   host.want();
   ASSERT_TRUE(host.until([&] { return !host.supervisor->state().config_error.empty(); }));
-  EXPECT_THAT(host.supervisor->state().config_error, HasSubstr("must contain: include \"" + host.settings.run_directory + "/bird.con?\";"));
+  EXPECT_THAT(host.supervisor->state().config_error,
+              HasSubstr("must contain: include \"" + host.settings.run_directory + "/bird.con?\";"));
   EXPECT_FALSE(host.supervisor->state().in_force);
 }
 

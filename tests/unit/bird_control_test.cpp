@@ -75,7 +75,9 @@ class ScriptedBird {
       if (answers.size() > 1) answers.erase(answers.begin());
     }
   }
-  static void say(const unique_fd& client, std::string_view text) { (void)::send(client.get(), text.data(), text.size(), MSG_NOSIGNAL); }
+  static void say(const unique_fd& client, std::string_view text) {
+    (void)::send(client.get(), text.data(), text.size(), MSG_NOSIGNAL);
+  }
 
   Script script_;
   std::string directory_;
@@ -91,7 +93,8 @@ std::string after_reading(std::string_view line) { return std::string(reading) +
 Error error_of(Status status) { return status ? Error{} : std::move(status).error(); }
 
 TEST(BirdControl, ChecksThenConfigures) {
-  ScriptedBird bird({{"configure check \"/c\"", {after_reading("0020 Configuration OK")}}, {"configure \"/c\"", {after_reading("0003 Reconfigured")}}});
+  ScriptedBird bird({{"configure check \"/c\"", {after_reading("0020 Configuration OK")}},
+                     {"configure \"/c\"", {after_reading("0003 Reconfigured")}}});
   {
     auto control = Control::connect(bird.path());
     ASSERT_TRUE(control.ok()) << control.error().message;
@@ -127,8 +130,9 @@ TEST(BirdControl, AFailedConfigureIsUndone) {
 }
 
 TEST(BirdControl, AReconfigurationInProgressIsFollowedToItsEnd) {
-  ScriptedBird bird({{"configure \"/c\"", {after_reading("0004 Reconfiguration in progress")}},
-                     {"configure status", {"0004-Reconfiguration in progress\n0000 \n", "0003-Daemon is up and running\n0000 \n"}}});
+  ScriptedBird bird(
+      {{"configure \"/c\"", {after_reading("0004 Reconfiguration in progress")}},
+       {"configure status", {"0004-Reconfiguration in progress\n0000 \n", "0003-Daemon is up and running\n0000 \n"}}});
   {
     auto control = Control::connect(bird.path());
     ASSERT_TRUE(control.ok());
@@ -156,7 +160,8 @@ TEST(BirdControl, SilenceEndsAtTheDeadline) {
   ASSERT_FALSE(status.ok());
   EXPECT_EQ(status.error().code, Code::unavailable);
   EXPECT_THAT(status.error().message, HasSubstr("no answer within 100 ms"));
-  EXPECT_THAT(control->status().error().message, HasSubstr("closed")) << "an answer that comes late must not be taken for another's";
+  EXPECT_THAT(control->status().error().message, HasSubstr("closed"))
+      << "an answer that comes late must not be taken for another's";
 }
 
 TEST(BirdControl, AConnectionThatClosesInTheMiddleIsAnError) {

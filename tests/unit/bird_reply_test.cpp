@@ -116,11 +116,11 @@ TEST(BirdReply, StatusInWords) {
 }
 
 TEST(BirdReply, Routes) {
-  const auto routes = parse_routes(reply_of(
-      "1007-Table master4:\n 10.77.0.0/26         blackhole [firn_kernel4 2026-11-22 08:00:00] * (200)\n"
-      " 10.77.0.64/26        unicast [a 08:00:00] * (100) [AS64600i]\n \tvia 192.0.2.254 on eth0\n"
-      "                      unicast [b 08:00:00] (100) [AS64600i]\n \tvia 192.0.2.253 on eth0\n \n"
-      " Table master6:\n fd00::/122           blackhole [firn_kernel6 08:00:00] * (200)\n0000 \n"));
+  const auto routes =
+      parse_routes(reply_of("1007-Table master4:\n 10.77.0.0/26         blackhole [firn_kernel4 2026-11-22 08:00:00] * (200)\n"
+                            " 10.77.0.64/26        unicast [a 08:00:00] * (100) [AS64600i]\n \tvia 192.0.2.254 on eth0\n"
+                            "                      unicast [b 08:00:00] (100) [AS64600i]\n \tvia 192.0.2.253 on eth0\n \n"
+                            " Table master6:\n fd00::/122           blackhole [firn_kernel6 08:00:00] * (200)\n0000 \n"));
   ASSERT_TRUE(routes.ok()) << routes.error().message;
   EXPECT_THAT(*routes, ElementsAre(*Prefix::parse("10.77.0.0/26"), *Prefix::parse("10.77.0.64/26"), *Prefix::parse("fd00::/122")));
   EXPECT_TRUE(parse_routes(reply_of("8001 Network not found\n"))->empty());
@@ -139,7 +139,8 @@ TEST(BirdReply, RefusalsKeepBirdsWordsAndPlace) {
 }
 
 TEST(BirdReply, WhatIsNotTheProtocolIsRefusedForGood) {
-  for (const std::string_view text : {"HTTP/1.1 400 Bad Request\n", "\n", "001 x\n", "00a1 x\n", "0001\n", " nothing before\n", "0001xready\n"}) {
+  for (const std::string_view text :
+       {"HTTP/1.1 400 Bad Request\n", "\n", "001 x\n", "00a1 x\n", "0001\n", " nothing before\n", "0001xready\n"}) {
     ReplyParser parser;
     const auto status = parser.feed(text);
     ASSERT_FALSE(status.ok()) << text;
