@@ -130,12 +130,17 @@ int main(int argc, char **argv) {
   begin(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &head, sizeof head);
   put(IFLA_IFNAME, argv[2], strlen(argv[2]) + 1);
   put(IFLA_ADDRESS, host_mac, 6);
+  const unsigned one_queue = 1; /* a veth otherwise gets a queue a processor and uses one of them */
+  put(IFLA_NUM_TX_QUEUES, &one_queue, 4);
+  put(IFLA_NUM_RX_QUEUES, &one_queue, 4);
   struct rtattr *info = put(IFLA_LINKINFO | NLA_F_NESTED, NULL, 0);
   put(IFLA_INFO_KIND, "veth", 5);
   struct rtattr *data = put(IFLA_INFO_DATA | NLA_F_NESTED, NULL, 0);
   struct rtattr *peer = put(VETH_INFO_PEER | NLA_F_NESTED, &head, sizeof head);
   put(IFLA_IFNAME, "eth0", 5);
   put(IFLA_ADDRESS, mac, 6);
+  put(IFLA_NUM_TX_QUEUES, &one_queue, 4);
+  put(IFLA_NUM_RX_QUEUES, &one_queue, 4);
   put(IFLA_NET_NS_FD, &netns, 4);
   end_nest(peer);
   end_nest(data);

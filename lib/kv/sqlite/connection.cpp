@@ -164,6 +164,7 @@ Status Connection::check_format() {
     }
     auto status = initialise();
     if (!status && (!status.error().is(Code::unavailable) || std::chrono::steady_clock::now() >= deadline)) return status;
+    // Sleeps because a file that another process is making tells nobody when it is made.
     if (!status) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
 }
@@ -192,6 +193,7 @@ int Connection::wait(int attempt) {
   if (attempt == 0) wait_until_ = now + options_.deadline;
   if (now >= wait_until_) return 0;
   const auto pause = std::chrono::microseconds(std::min(50 << std::min(attempt, 10), 4000));
+  // Sleeps because SQLite's locks wake nobody.
   std::this_thread::sleep_for(std::min<std::chrono::nanoseconds>(pause, wait_until_ - now));
   return 1;
 }

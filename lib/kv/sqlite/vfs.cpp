@@ -8,6 +8,8 @@
 #include <string>
 #include <utility>
 
+#include "lib/kv/sqlite/modules.hpp"
+
 namespace firn::kv {
 
 namespace {
@@ -125,6 +127,7 @@ int full_pathname(sqlite3_vfs*, const char* name, int size, char* out) {
 }
 
 const char* register_vfs() {
+  leave_out_modules();
   // Refused when somebody in this process has started SQLite before; all are only savings. The page cache would
   // prepare 20 pages ahead and so fault in 90 KiB, a tenth of what a short process costs.
   sqlite3_config(SQLITE_CONFIG_MULTITHREAD);
