@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "ipam/allocator.hpp"
 #include "lib/base/file.hpp"
 #include "routed/blocks.hpp"
 
@@ -252,9 +253,22 @@ void Daemon::schedule_blocks() {
   if (!blocks_timer_) blocks_timer_ = loop_.after(blocks_delay, [this] { maintain(); });
 }
 
+// Endpoints of an earlier boot hold addresses that nobody uses: free them now rather than at the first attach.
+void Daemon::begin_boot() {
+  if (boot_begun_) return;
+  auto boot = ipam::current_boot_id();
+  if (!boot) return note_failure("boot", boot.error());
+  ipam::Options options;
+  options.boot_id = std::move(*boot);
+  const auto begun = ipam::Allocator(*intake_.node(), clock_, std::move(options)).begin_boot();
+  if (!begun) return note_failure("boot", begun.error());
+  boot_begun_ = true;
+}
+
 void Daemon::maintain() {
   blocks_timer_.cancel();
   if (intake_.node() == nullptr) return;
+  begin_boot();
   if (auto name = intake_.node_name()) node_name_ = std::move(*name);
   if (intake_.cluster() != nullptr && !node_name_.empty()) {
     const auto outcome = maintain_blocks(*intake_.cluster(), *intake_.node(), node_name_, clock_.unix_seconds());

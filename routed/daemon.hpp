@@ -58,6 +58,7 @@ class Daemon {
   void reap();
   void schedule_blocks();
   void maintain();
+  void begin_boot();
   void note_failure(const std::string& topic, const Error& error);
   std::optional<Error> listen();
 
@@ -85,6 +86,7 @@ class Daemon {
   std::string node_name_;
   bool reconciled_ = false;   // the first complete round is done
   bool want_resync_ = false;
+  bool boot_begun_ = false;
   int64_t started_at_ = 0;
   int64_t last_resync_ = 0;
   uint64_t reaped_ = 0;
