@@ -1,0 +1,295 @@
+// firnctl bgp peer: the routers that firn-routed speaks with.
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <ostream>
+
+#include "cli/bgp.hpp"
+#include "cli/parse.hpp"
+#include "lib/model/keys.hpp"
+#include "lib/model/names.hpp"
+
+namespace firn::cli {
+
+namespace {
+
+// What was given on the command line; the rest keeps its default or its old value. An empty text takes a value away.
+struct Change {
+  std::string name;
+  std::optional<Address> address;
+  std::optional<uint32_t> as_number;
+  std::optional<std::string> node, interface, source, password_file;
+  std::optional<int> port, multihop, hold_time, keepalive_time, connect_retry, graceful_restart_time;
+  std::optional<bool> ttl_security, passive, graceful_restart, bfd;
+  std::optional<std::vector<model::PrefixRule>> import_rules, export_rules;
+
+  bool empty() const {
+    return !address && !as_number && !node && !interface && !source && !password_file && !port && !multihop && !hold_time && !keepalive_time &&
+           !connect_retry && !graceful_restart_time && !ttl_security && !passive && !graceful_restart && !bfd && !import_rules && !export_rules;
+  }
+};
+
+template <class To, class From>
+void give(To& to, const std::optional<From>& from) {
+  if (from) to = static_cast<To>(*from);
+}
+
+Status apply(const Change& change, model::BgpPeer& peer) {
+  give(peer.address, change.address);
+  give(peer.as_number, change.as_number);
+  give(peer.node, change.node);
+  give(peer.interface, change.interface);
+  give(peer.password_file, change.password_file);
+  give(peer.port, change.port);
+  give(peer.multihop, change.multihop);
+  give(peer.hold_time, change.hold_time);
+  if (change.keepalive_time) {
+    peer.keepalive_time = *change.keepalive_time;
+  } else if (change.hold_time) {
+    peer.keepalive_time = 0;  // a third of the new hold time
+  }
+  give(peer.connect_retry, change.connect_retry);
+  give(peer.graceful_restart_time, change.graceful_restart_time);
+  give(peer.ttl_security, change.ttl_security);
+  give(peer.passive, change.passive);
+  give(peer.graceful_restart, change.graceful_restart);
+  give(peer.bfd, change.bfd);
+  give(peer.import_rules, change.import_rules);
+  give(peer.export_rules, change.export_rules);
+  if (!change.source) return {};
+  peer.source.reset();
+  if (change.source->empty()) return {};
+  auto source = Address::parse(*change.source);
+  if (!source) return std::move(source).error().context("--source");
+  peer.source = *source;
+  return {};
+}
+
+Error wrong(std::string text) { return make_error(Code::invalid, std::move(text)); }
+
+// What the record's codec does not know: combinations that no router accepts.
+Status check(const model::BgpPeer& peer) {
+  if (auto good = model::decode_bgp_peer(model::encode(peer)); !good) return std::move(good).error();
+  const Address& a = peer.address;
+  if (a.is_multicast() || a.is_unspecified() || a.is_loopback()) return wrong("--address: " + a.to_string() + " cannot be a router");
+  if (a.is_link_local() && peer.interface.empty()) return wrong("--interface: is needed, because " + a.to_string() + " is link-local");
+  if (peer.multihop > 0 && a.is_link_local()) return wrong("--multihop: a link-local address is one hop away");
+  if (peer.multihop > 0 && !peer.interface.empty()) return wrong("--multihop: a session over several hops is bound to no --interface");
+  if (peer.interface.find_first_of("\"*?[]\\") != std::string::npos) return wrong("--interface: '" + peer.interface + "' is no interface name");
+  if (peer.source) {
+    const Address& own = *peer.source;
+    if (own.family() != a.family()) return wrong("--source: must be of the same family as the peer's address");
+    if (own == a || own.is_unspecified() || own.is_multicast()) return wrong("--source: " + own.to_string() + " cannot be this host's end");
+  }
+  if (peer.bfd && peer.multihop > 0 && !peer.source) return wrong("--source: is needed for --bfd over several hops");
+  if (!peer.password_file.empty() && (peer.password_file.front() != '/' || peer.password_file.find_first_of("\n\r\"") != std::string::npos)) {
+    return wrong("--password-file: must be an absolute path");
+  }
+  for (const auto* rules : {&peer.import_rules, &peer.export_rules}) {
+    for (const model::PrefixRule& rule : *rules) {
+      if (rule.within.family() != a.family()) {
+        return wrong("rule '" + rule_text(rule) + "': one session carries the family of its own address, " + a.to_string());
+      }
+    }
+  }
+  return {};
+}
+
+// The node must exist, and no other peer may have this address on the same host.
+Status check_against(kv::Store& cluster, const model::BgpPeer& peer) {
+  if (!peer.node.empty()) {
+    auto node = get_record(cluster, model::keys::node(peer.node), model::decode_node);
+    if (!node) return std::move(node).error();
+    if (!*node) return make_error(Code::not_found, "--node: there is no node " + peer.node + "; 'firnctl node list' shows them");
+  }
+  auto peers = list_records(cluster, model::keys::bgp_peers, model::decode_bgp_peer);
+  if (!peers) return std::move(peers).error();
+  for (const model::BgpPeer& other : *peers) {
+    const bool together = other.node.empty() || peer.node.empty() || other.node == peer.node;
+    if (other.name == peer.name || !together || other.address != peer.address || other.port != peer.port || other.interface != peer.interface) continue;
+    return make_error(Code::conflict, "peer " + other.name + " has the address " + other.address.to_string() + " already; change it with 'firnctl bgp peer set " +
+                                          other.name + "'");
+  }
+  return {};
+}
+
+void warn(const Context& context, const model::BgpPeer& peer) {
+  struct stat info {};
+  if (!peer.password_file.empty() && ::stat(peer.password_file.c_str(), &info) != 0) {
+    context.err << "note: " << peer.password_file << " is not there yet; BIRD gets no new configuration until firn-routed can read it\n";
+  }
+}
+
+Result<model::BgpPeer> find(kv::Store& cluster, const std::string& name) {
+  if (auto good = model::check_peer_name(name); !good) return std::move(good).error();
+  auto peer = get_record(cluster, model::keys::bgp_peer(name), model::decode_bgp_peer);
+  if (!peer) return std::move(peer).error();
+  if (!*peer) return make_error(Code::not_found, "there is no peer " + name + "; 'firnctl bgp peer list' shows them");
+  return std::move(**peer);
+}
+
+Result<Exit> add(const Context& context, const Change& change) {
+  model::BgpPeer peer;
+  peer.name = change.name;
+  if (auto good = model::check_peer_name(peer.name); !good) return std::move(good).error();
+  if (!change.address || !change.as_number) return wrong(change.address ? "--as: is required" : "--address: is required");
+  if (auto applied = apply(change, peer); !applied) return std::move(applied).error();
+  if (auto good = check(peer); !good) return std::move(good).error();
+  auto cluster = context.cluster_store();
+  if (!cluster) return std::move(cluster).error();
+  auto before = get_record(**cluster, model::keys::bgp_peer(peer.name), model::decode_bgp_peer);
+  if (!before) return std::move(before).error();
+  if (*before && **before == peer) return context.done("peer " + peer.name + " is there already", model::encode(peer));
+  if (*before) return make_error(Code::exists, "peer " + peer.name + " exists with other values; change it with 'firnctl bgp peer set'");
+  if (auto good = check_against(**cluster, peer); !good) return std::move(good).error();
+  if (auto put = put_record(**cluster, model::keys::bgp_peer(peer.name), model::encode(peer)); !put) return std::move(put).error();
+  warn(context, peer);
+  return context.done("peer " + peer.name + " added (" + peer.address.to_string() + " AS " + std::to_string(peer.as_number) + ")", model::encode(peer));
+}
+
+Result<Exit> set(const Context& context, const Change& change) {
+  if (change.empty()) return wrong("nothing to set; 'firnctl bgp peer set --help' shows what can be");
+  auto cluster = context.cluster_store();
+  if (!cluster) return std::move(cluster).error();
+  auto peer = find(**cluster, change.name);
+  if (!peer) return std::move(peer).error();
+  const model::BgpPeer before = *peer;
+  if (auto applied = apply(change, *peer); !applied) return std::move(applied).error();
+  if (auto good = check(*peer); !good) return std::move(good).error();
+  if (*peer == before) return context.done("peer " + peer->name + " is so already", model::encode(*peer));
+  if (auto good = check_against(**cluster, *peer); !good) return std::move(good).error();
+  if (auto put = put_record(**cluster, model::keys::bgp_peer(peer->name), model::encode(*peer)); !put) return std::move(put).error();
+  warn(context, *peer);
+  return context.done("peer " + peer->name + " changed", model::encode(*peer));
+}
+
+Result<Exit> remove(const Context& context, const std::string& name) {
+  auto cluster = context.cluster_store();
+  if (!cluster) return std::move(cluster).error();
+  auto peer = find(**cluster, name);
+  if (!peer) return std::move(peer).error();
+  auto committed = (*cluster)->transact([&](kv::Transaction& tx) -> Status {
+    tx.erase(model::keys::bgp_peer(name));
+    return {};
+  });
+  if (!committed) return std::move(committed).error();
+  return context.done("peer " + name + " removed", model::encode(*peer));
+}
+
+std::string flags_text(const model::BgpPeer& peer) {
+  std::vector<std::string> out;
+  if (!peer.password_file.empty()) out.emplace_back("password");
+  if (peer.multihop > 0) out.push_back("multihop " + std::to_string(peer.multihop));
+  if (peer.ttl_security) out.emplace_back("ttl-security");
+  if (peer.passive) out.emplace_back("passive");
+  if (peer.bfd) out.emplace_back("bfd");
+  if (!peer.graceful_restart) out.emplace_back("no-graceful-restart");
+  return join(out, ",");
+}
+
+Result<Exit> list(const Context& context) {
+  auto cluster = context.cluster_store();
+  if (!cluster) return std::move(cluster).error();
+  auto peers = list_records(**cluster, model::keys::bgp_peers, model::decode_bgp_peer);
+  if (!peers) return std::move(peers).error();
+  Table table({"NAME", "ADDRESS", "AS", "NODE", "OPTIONS"});
+  for (const model::BgpPeer& peer : *peers) {
+    table.add({peer.name, peer.address.to_string(), std::to_string(peer.as_number), peer.node.empty() ? "every" : peer.node, flags_text(peer)});
+  }
+  return context.print(encode_all(*peers), table, "no peers; make one with: firnctl bgp peer add NAME --address A --as N");
+}
+
+Result<Exit> show(const Context& context, const std::string& name) {
+  auto cluster = context.cluster_store();
+  if (!cluster) return std::move(cluster).error();
+  auto peer = find(**cluster, name);
+  if (!peer) return std::move(peer).error();
+  const auto yes_no = [](bool flag) { return flag ? "yes" : "no"; };
+  const auto seconds = [](int value) { return std::to_string(value) + " s"; };
+  Sheet sheet;
+  sheet.line("Name", peer->name).line("Address", peer->address.to_string()).line("Port", std::to_string(peer->port));
+  sheet.line("AS", std::to_string(peer->as_number)).line("Node", peer->node.empty() ? "every" : peer->node);
+  sheet.line("Interface", peer->interface).line("Source", peer->source ? peer->source->to_string() : "");
+  sheet.line("Password file", peer->password_file);
+  sheet.line("Multihop", peer->multihop == 0 ? "no" : std::to_string(peer->multihop) + " hops");
+  sheet.line("TTL security", yes_no(peer->ttl_security)).line("Passive", yes_no(peer->passive)).line("BFD", yes_no(peer->bfd));
+  sheet.line("Hold time", seconds(peer->hold_time));
+  sheet.line("Keepalive time", peer->keepalive_time == 0 ? "a third of the hold time" : seconds(peer->keepalive_time));
+  sheet.line("Connect retry", seconds(peer->connect_retry));
+  sheet.line("Graceful restart", peer->graceful_restart ? "yes, " + seconds(peer->graceful_restart_time) : "no");
+  sheet.line("Import", rules_text(peer->import_rules)).line("Export", rules_text(peer->export_rules));
+  return context.print(model::encode(*peer), sheet.text());
+}
+
+Take take_text(std::optional<std::string>& target) {
+  return [&target](const std::string& text) -> Status {
+    target = text;
+    return {};
+  };
+}
+
+// '' stands for no rules: everything is accepted.
+Take take_rules(std::optional<std::vector<model::PrefixRule>>& target) {
+  return [&target](const std::string& text) -> Status {
+    if (!target) target.emplace();
+    return text.empty() ? Status{} : take_rule(*target)(text);
+  };
+}
+
+void add_options(Command command, Change& c) {
+  command.option("--address", "A", "Address of the router", take_address(c.address))
+      .option("--as", "N", "Its AS number", take_as_number(c.as_number))
+      .option("--node", "NODE", "Only on this node (default: on every node)", take_text(c.node))
+      .option("--port", "N", "TCP port (default: 179)", Command::number(c.port, 1, 65535))
+      .option("--interface", "IF", "Interface towards it; needed for a link-local address", take_text(c.interface))
+      .option("--source", "A", "Own address of the session", take_text(c.source))
+      .option("--password-file", "FILE", "File with the TCP MD5 password (RFC 2385), read by firn-routed", take_text(c.password_file))
+      .option("--multihop", "N", "Up to N hops away (default: 0, directly connected)", Command::number(c.multihop, 0, 255))
+      .toggle("ttl-security", "Accept packets only from within that many hops (RFC 5082); the router must do the same", c.ttl_security)
+      .toggle("passive", "Wait for the router to connect", c.passive)
+      .option("--hold-time", "S", "Seconds without a message until the session is down (default: 240)", Command::number(c.hold_time, 0, 65535))
+      .option("--keepalive-time", "S", "Seconds between keepalives (default: a third of the hold time)", Command::number(c.keepalive_time, 0, 65535))
+      .option("--connect-retry", "S", "Seconds between attempts (default: 5)", Command::number(c.connect_retry, 1, 65535))
+      .toggle("graceful-restart", "The router keeps our routes while BIRD restarts (RFC 4724; default: yes)", c.graceful_restart)
+      .option("--graceful-restart-time", "S", "For so many seconds (default: 120)", Command::number(c.graceful_restart_time, 1, 4095))
+      .toggle("bfd", "Detect a dead path with BFD (RFC 5880)", c.bfd)
+      .list("--import", "RULE", "'accept|reject PREFIX [ge N] [le N]' for routes from the router; the first match decides, no match rejects",
+            take_rules(c.import_rules))
+      .list("--export", "RULE", "The same for the blocks this host announces", take_rules(c.export_rules));
+}
+
+}  // namespace
+
+void add_bgp_peer(Command& bgp, Context& context) {
+  Command group = bgp.group("peer", "Routers to speak with");
+
+  auto added = std::make_shared<Change>();
+  Command add_verb = group.verb("add", "Add a router",
+                                "firnctl bgp peer add tor-a --address 192.0.2.1 --as 65000\n"
+                                "firnctl bgp peer add tor-a --address 192.0.2.1 --as 65000 --node node-a --password-file /etc/firn/tor-a.password --bfd\n"
+                                "firnctl bgp peer add spine --address 198.51.100.1 --as 65100 --multihop 3 \\\n"
+                                "    --export 'accept 10.44.0.0/16 le 26' --import 'accept 10.0.0.0/8 ge 16 le 28'",
+                                [added, &context] { return add(context, *added); });
+  add_verb.positional("NAME", "Name of the peer", Command::text(added->name));
+  add_options(add_verb, *added);
+
+  group.verb("list", "List the routers", "firnctl bgp peer list", [&context] { return list(context); });
+
+  auto shown = std::make_shared<std::string>();
+  group.verb("show", "Show one router", "firnctl bgp peer show tor-a", [shown, &context] { return show(context, *shown); })
+      .positional("PEER", "Name of the peer", Command::text(*shown));
+
+  auto changed = std::make_shared<Change>();
+  Command set_verb = group.verb("set", "Change a router; the session restarts only if it must",
+                                "firnctl bgp peer set tor-a --hold-time 30\nfirnctl bgp peer set tor-a --no-passive --bfd\n"
+                                "firnctl bgp peer set tor-a --password-file '' --export 'accept 10.44.0.0/16 le 26'",
+                                [changed, &context] { return set(context, *changed); });
+  set_verb.positional("PEER", "Name of the peer", Command::text(changed->name));
+  add_options(set_verb, *changed);
+
+  auto removed = std::make_shared<std::string>();
+  group.verb("remove", "Remove a router; its session ends", "firnctl bgp peer remove tor-a", [removed, &context] { return remove(context, *removed); })
+      .positional("PEER", "Name of the peer", Command::text(*removed));
+}
+
+}  // namespace firn::cli

@@ -1,0 +1,101 @@
+// Context: what every command gets: the common options, the way to the stores and to the daemon, and the output.
+// Owns nothing between runs: a command opens what it needs and a kill -9 leaves what the last committed transaction left.
+// Thread safety: one thread.
+#pragma once
+
+#include <iosfwd>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cli/command.hpp"
+#include "cli/table.hpp"
+#include "ipam/allocator.hpp"
+#include "lib/base/clock.hpp"
+#include "lib/json/json.hpp"
+#include "lib/kv/store.hpp"
+#include "lib/model/records.hpp"
+
+namespace firn::cli {
+
+struct Stores {
+  std::unique_ptr<kv::Store> node, cluster;
+  std::string name;  // of this node
+};
+
+class Context {
+ public:
+  Context(const Clock& the_clock, std::ostream& the_out, std::ostream& the_err) : clock(the_clock), out(the_out), err(the_err) {}
+
+  std::string state_dir;
+  std::string socket;
+  bool json = false;
+  const Clock& clock;
+  std::ostream& out;
+  std::ostream& err;
+
+  std::string node_path() const { return state_dir + "/node.db"; }
+  std::string cluster_path() const { return state_dir + "/cluster.db"; }
+
+  // Existing stores only; what is wrong with one is never the caller's input (exit code 1).
+  Result<std::unique_ptr<kv::Store>> node_store() const;
+  Result<std::unique_ptr<kv::Store>> cluster_store() const;
+  // nullptr when the host has none: containers can have addresses of a CNI configuration's subnet without `firnctl init`.
+  Result<std::unique_ptr<kv::Store>> cluster_if_any() const;
+  // Both, on a host that `firnctl init` has seen.
+  Result<Stores> stores() const;
+  // "" before `firnctl init`.
+  Result<std::string> node_name(kv::Store& node) const;
+  Result<ipam::Allocator> allocator(kv::Store& node) const;
+  // Copies pools and reservations into the node store, so that the next attach sees them.
+  Status mirror(Stores& stores) const;
+
+  // The daemon's reply to {"op":OP}. Code::unavailable: nobody answers.
+  Result<json::Document> ask(std::string_view op) const;
+  // Says that the daemon does not answer, and what that means; the exit code of it.
+  Exit no_daemon(const Error& error) const;
+
+  // One of the two forms, as the user asked.
+  Exit print(std::string_view json_text, std::string_view table_text) const;
+  // As print, but an empty table is a line on standard error: "no pools; make one with: ...".
+  Exit print(std::string_view json_text, const Table& table, std::string_view when_empty) const;
+  // A sentence about what was done; with -o json the record instead.
+  Exit done(std::string_view sentence, std::string_view json_text) const;
+};
+
+// All records below a key, in key order. A damaged one is an error that names the key.
+template <class T>
+Result<std::vector<T>> list_records(kv::Store& store, std::string_view prefix, Result<T> (*decode)(std::string_view)) {
+  auto listing = store.range(prefix);
+  if (!listing) return std::move(listing).error();
+  std::vector<T> out;
+  for (const kv::Entry& entry : listing->entries) {
+    auto record = decode(entry.value);
+    if (!record) return make_error(Code::io, "the record " + entry.key + " cannot be read: " + record.error().message);
+    out.push_back(std::move(*record));
+  }
+  return out;
+}
+
+template <class T>
+Result<std::optional<T>> get_record(kv::Store& store, std::string_view key, Result<T> (*decode)(std::string_view)) {
+  auto entry = store.get(key);
+  if (!entry) return std::move(entry).error();
+  if (!entry->has_value()) return std::optional<T>();
+  auto record = decode((*entry)->value);
+  if (!record) return make_error(Code::io, "the record " + std::string(key) + " cannot be read: " + record.error().message);
+  return std::optional<T>(std::move(*record));
+}
+
+template <class T>
+std::string encode_all(const std::vector<T>& records) {
+  json::Writer w;
+  w.begin_array();
+  for (const T& record : records) w.raw(model::encode(record));
+  return std::move(w.end_array()).take();
+}
+
+Status put_record(kv::Store& store, const std::string& key, const std::string& value);
+
+}  // namespace firn::cli

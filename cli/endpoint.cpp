@@ -1,0 +1,105 @@
+// firnctl endpoint: the attachments of this host.
+#include <algorithm>
+
+#include "cli/nouns.hpp"
+#include "cli/parse.hpp"
+
+namespace firn::cli {
+
+namespace {
+
+constexpr size_t short_id = 12;    // as container runtimes show the 64 digits of an id
+constexpr size_t least_prefix = 4; // of an id, so that a typing mistake does not match
+
+std::string pod_text(const model::Endpoint& e) { return e.pod_name.empty() ? "" : e.pod_namespace + "/" + e.pod_name; }
+std::string kind_text(const model::Endpoint& e) { return e.kind == model::EndpointKind::interface ? "interface" : "address"; }
+std::string container_text(const model::Endpoint& e) {
+  const bool hex = e.container_id.size() == 64 && e.container_id.find_first_not_of("0123456789abcdef") == std::string::npos;
+  return hex ? e.container_id.substr(0, short_id) : e.container_id;
+}
+
+Result<std::vector<model::Endpoint>> endpoints(const Context& context, const std::string& network) {
+  auto node = context.node_store();
+  if (!node) return std::move(node).error();
+  auto allocator = context.allocator(**node);
+  if (!allocator) return std::move(allocator).error();
+  return allocator->endpoints(network);
+}
+
+Result<Exit> list(const Context& context, const std::string& network) {
+  auto all = endpoints(context, network);
+  if (!all) return std::move(all).error();
+  Table table({"CONTAINER", "INTERFACE", "NETWORK", "ADDRESSES", "HOST-INTERFACE", "POD", "CREATED"});
+  for (const model::Endpoint& e : *all) {
+    table.add({container_text(e), e.ifname, e.network, join(e.addresses), e.host_ifname, pod_text(e), time_text(e.created_at)});
+  }
+  return context.print(encode_all(*all), table, network.empty() ? "no endpoints on this host" : "no endpoints of network " + network + " on this host");
+}
+
+// By handle, address, or container id (whole, or its unique beginning); several interfaces of one container are all shown.
+Result<std::vector<model::Endpoint>> matching(const std::vector<model::Endpoint>& all, const std::string& what) {
+  const auto select = [&](const auto& wanted) {
+    std::vector<model::Endpoint> out;
+    std::copy_if(all.begin(), all.end(), std::back_inserter(out), wanted);
+    return out;
+  };
+  if (auto found = select([&](const model::Endpoint& e) { return model::handle_of(e) == what; }); !found.empty()) return found;
+  if (auto address = Address::parse(what)) {
+    auto found = select([&](const model::Endpoint& e) { return std::find(e.addresses.begin(), e.addresses.end(), *address) != e.addresses.end(); });
+    if (!found.empty()) return found;
+    return make_error(Code::not_found, "no endpoint of this host has the address " + what + "; 'firnctl route why " + what + "' follows it");
+  }
+  if (auto found = select([&](const model::Endpoint& e) { return e.container_id == what; }); !found.empty()) return found;
+  auto found = select([&](const model::Endpoint& e) { return what.size() >= least_prefix && e.container_id.starts_with(what); });
+  if (found.empty()) return make_error(Code::not_found, "there is no endpoint " + what + "; 'firnctl endpoint list' shows them");
+  for (const model::Endpoint& e : found) {
+    if (e.container_id == found.front().container_id) continue;
+    return make_error(Code::invalid, "several containers begin with " + what + ": " + found.front().container_id + ", " + e.container_id + " ...");
+  }
+  return found;
+}
+
+std::string sheet_of(const model::Endpoint& e) {
+  Sheet sheet;
+  sheet.line("Handle", model::handle_of(e)).line("Network", e.network).line("Container", e.container_id).line("Interface", e.ifname);
+  sheet.line("Kind", kind_text(e)).line("Addresses", join(e.addresses));
+  sheet.line("Leased by firn", e.leased ? "yes" : "no, by another IPAM plugin");
+  if (e.kind == model::EndpointKind::interface) {
+    sheet.line("Host interface", e.host_ifname).line("MAC", e.mac.to_string()).line("MTU", std::to_string(e.mtu));
+  }
+  sheet.line("Network namespace", e.netns);
+  if (!e.pod_name.empty()) sheet.line("Pod", pod_text(e)).line("Pod UID", e.pod_uid);
+  if (!e.labels.empty()) sheet.line("Labels", labels_text(e.labels));
+  if (!e.annotations.empty()) sheet.line("Annotations", labels_text(e.annotations));
+  sheet.line("Boot", e.boot_id).line("Created", time_text(e.created_at));
+  return sheet.text();
+}
+
+Result<Exit> show(const Context& context, const std::string& what) {
+  auto all = endpoints(context, {});
+  if (!all) return std::move(all).error();
+  auto found = matching(*all, what);
+  if (!found) return std::move(found).error();
+  std::string text;
+  for (const model::Endpoint& e : *found) text += (text.empty() ? "" : "\n") + sheet_of(e);
+  return context.print(encode_all(*found), text);
+}
+
+}  // namespace
+
+void add_endpoint(Command& root, Context& context) {
+  Command group = root.group("endpoint", "Containers attached to this host");
+
+  auto network = std::make_shared<std::string>();
+  group.verb("list", "List the endpoints", "firnctl endpoint list\nfirnctl endpoint list --network web -o json",
+             [network, &context] { return list(context, *network); })
+      .option("--network", "NAME", "Only of this CNI network", Command::text(*network));
+
+  auto what = std::make_shared<std::string>();
+  group.verb("show", "Show what is recorded of a container",
+             "firnctl endpoint show 0123456789ab\nfirnctl endpoint show 10.44.0.7\nfirnctl endpoint show web/0123456789ab/eth0",
+             [what, &context] { return show(context, *what); })
+      .positional("HANDLE", "Container id (or its beginning), address, or NETWORK/CONTAINER/INTERFACE", Command::text(*what));
+}
+
+}  // namespace firn::cli

@@ -1,0 +1,41 @@
+#include <ostream>
+
+#include "cli/nouns.hpp"
+
+namespace firn::cli {
+
+void add_everything(Program& program, Context& context) {
+  program.everywhere([&context](Command& command) {
+    command.option("-o,--output", "table|json", "Form of the output (default: table)", [&context](const std::string& form) -> Status {
+      if (form != "table" && form != "json") return make_error(Code::invalid, "'" + form + "' is neither table nor json");
+      context.json = form == "json";
+      return {};
+    });
+    command.option("--state-dir", "DIR", "Where the state lives (default: $FIRN_STATE_DIR or /var/lib/firn)", [&context](const std::string& path) -> Status {
+      if (path.empty()) return make_error(Code::invalid, "must not be empty");
+      context.state_dir = path;
+      return {};
+    });
+    command.option("--socket", "PATH", "Socket of firn-routed (default: /run/firn/routed.sock)", Command::text(context.socket));
+  });
+  Command root = program.root();
+  add_init(root, context);
+  add_status(root, context);
+  add_node(root, context);
+  add_pool(root, context);
+  add_reservation(root, context);
+  add_ipam(root, context);
+  add_endpoint(root, context);
+  add_route(root, context);
+  add_bgp(root, context);
+  Command completion = root.group("completion", "Completion for the shell");
+  completion.verb("bash", "Print the completion script of bash",
+                  "source <(firnctl completion bash)\nfirnctl completion bash > /usr/share/bash-completion/completions/firnctl",
+                  [&program, &context]() -> Result<Exit> {
+                    context.out << program.bash_completion();
+                    return Exit::ok;
+                  });
+  add_version(root, context);
+}
+
+}  // namespace firn::cli

@@ -1,0 +1,263 @@
+// firnctl init: what makes a machine a firn host. The node store's key `self` is written last: until it is there, a run that was
+// killed is completed by the next one.
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "cli/nouns.hpp"
+#include "cli/parse.hpp"
+#include "ipam/claims.hpp"
+#include "lib/base/file.hpp"
+#include "lib/base/unique_fd.hpp"
+#include "lib/kv/sqlite/sqlite_store.hpp"
+#include "lib/model/keys.hpp"
+#include "lib/model/names.hpp"
+
+namespace firn::cli {
+
+namespace {
+
+struct Args {
+  std::string name;
+  std::vector<Address> addresses;
+  std::optional<uint32_t> as_number;
+  std::optional<Address> router_id;
+  std::vector<model::Pool> pools;
+  Labels labels;
+};
+
+std::string host_name() {
+  char buffer[256] = {};
+  if (::gethostname(buffer, sizeof buffer - 1) != 0) return {};
+  std::string name = buffer;
+  std::transform(name.begin(), name.end(), name.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+  return name;
+}
+
+// The address this host would use towards the rest of the world. connect() of a datagram socket asks the kernel and sends nothing.
+std::optional<Address> default_source(Family family) {
+  const unique_fd fd(::socket(family == Family::v4 ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  if (!fd) return std::nullopt;
+  sockaddr_storage storage{};
+  socklen_t size = 0;
+  if (family == Family::v4) {
+    auto* to = reinterpret_cast<sockaddr_in*>(&storage);
+    to->sin_family = AF_INET;
+    to->sin_port = htons(9);
+    to->sin_addr.s_addr = htonl(0xc0000201);  // 192.0.2.1, documentation
+    size = sizeof *to;
+  } else {
+    auto* to = reinterpret_cast<sockaddr_in6*>(&storage);
+    to->sin6_family = AF_INET6;
+    to->sin6_port = htons(9);
+    ::inet_pton(AF_INET6, "2001:db8::1", &to->sin6_addr);
+    size = sizeof *to;
+  }
+  if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&storage), size) != 0) return std::nullopt;
+  size = sizeof storage;
+  if (::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&storage), &size) != 0) return std::nullopt;
+  const auto address = family == Family::v4 ? Address::from_bytes(family, &reinterpret_cast<sockaddr_in*>(&storage)->sin_addr)
+                                            : Address::from_bytes(family, &reinterpret_cast<sockaddr_in6*>(&storage)->sin6_addr);
+  if (address.is_loopback() || address.is_unspecified() || address.is_link_local()) return std::nullopt;
+  return address;
+}
+
+Result<std::string> machine_id(const std::string& state_dir) {
+  const std::string own = state_dir + "/machine-id";
+  for (const std::string& path : {std::string("/etc/machine-id"), own}) {
+    auto text = read_file(path, 256);
+    if (!text) continue;
+    while (!text->empty() && text->back() == '\n') text->pop_back();
+    if (text->size() == 32 && text->find_first_not_of("0123456789abcdef") == std::string::npos) return *text;
+  }
+  unsigned char bytes[16];
+  if (::getrandom(bytes, sizeof bytes, 0) != static_cast<ssize_t>(sizeof bytes)) return errno_error("make a machine id");
+  static constexpr char digits[] = "0123456789abcdef";
+  std::string id;
+  for (const unsigned char byte : bytes) id.append(1, digits[byte >> 4]).append(1, digits[byte & 15]);
+  if (auto written = write_file_atomic(own, id + "\n", 0600); !written) return std::move(written).error();
+  return id;
+}
+
+Status check_args(Args& args) {
+  if (args.name.empty()) args.name = host_name();
+  if (auto good = model::check_object_name("node name", args.name); !good) {
+    Error error = std::move(good).error();
+    error.message += "; name the node with --name";
+    return error;
+  }
+  if (args.router_id && (!args.router_id->is_v4() || args.router_id->is_unspecified())) {
+    return make_error(Code::invalid, "--router-id: " + args.router_id->to_string() + " must have the form of an IPv4 address and not be 0.0.0.0");
+  }
+  for (size_t i = 0; i < args.pools.size(); ++i) {
+    if (auto good = ipam::validate(args.pools[i]); !good) return good;
+    for (size_t j = 0; j < i; ++j) {
+      const model::Pool &a = args.pools[j], &b = args.pools[i];
+      if (a.name == b.name) return make_error(Code::invalid, "pool " + a.name + " is given twice");
+      if (a.cidr.overlaps(b.cidr)) {
+        return make_error(Code::conflict, "pools " + a.name + " (" + a.cidr.to_string() + ") and " + b.name + " (" + b.cidr.to_string() + ") overlap");
+      }
+    }
+  }
+  return {};
+}
+
+// What of the host's setup is not as asked; only what was asked is compared.
+Result<std::vector<std::string>> differences(kv::Store& cluster, const std::string& self, const Args& args, bool named) {
+  std::vector<std::string> out;
+  const auto differs = [&](const std::string& what, const std::string& is, const std::string& asked) {
+    if (is != asked) out.push_back(what + " is " + is + ", asked for " + asked);
+  };
+  if (named) differs("the name", self, args.name);
+  auto node = get_record(cluster, model::keys::node(self), model::decode_node);
+  if (!node) return std::move(node).error();
+  auto settings = get_record(cluster, model::keys::bgp_settings, model::decode_bgp_settings);
+  if (!settings) return std::move(settings).error();
+  auto pools = list_records(cluster, model::keys::pools, model::decode_pool);
+  if (!pools) return std::move(pools).error();
+  if (!args.addresses.empty()) differs("the node's addresses", *node ? join((*node)->addresses) : "none", join(args.addresses));
+  if (!args.labels.empty()) differs("the node's labels", *node ? labels_text((*node)->labels) : "none", labels_text(args.labels));
+  if (args.as_number) differs("the AS number", *settings ? std::to_string((*settings)->as_number) : "not set", std::to_string(*args.as_number));
+  if (args.router_id) {
+    const bool set = *settings && (*settings)->router_id;
+    differs("the router id", set ? (*settings)->router_id->to_string() : "not set", args.router_id->to_string());
+  }
+  for (const model::Pool& asked : args.pools) {
+    const auto text = [](const model::Pool& p) { return p.cidr.to_string() + " with blocks of /" + std::to_string(p.block_size); };
+    const auto is = std::find_if(pools->begin(), pools->end(), [&](const model::Pool& p) { return p.name == asked.name; });
+    differs("pool " + asked.name, is == pools->end() ? "not there" : text(*is), text(asked));
+  }
+  return out;
+}
+
+Status check_pools(kv::Store& store, const std::vector<model::Pool>& asked) {
+  auto pools = list_records(store, model::keys::pools, model::decode_pool);
+  if (!pools) return std::move(pools).error();
+  for (const model::Pool& a : asked) {
+    for (const model::Pool& b : *pools) {
+      const bool same = a.name == b.name && a.cidr == b.cidr && a.block_size == b.block_size;
+      if (!same && (a.name == b.name || a.cidr.overlaps(b.cidr))) {
+        return make_error(Code::conflict, "pool " + a.name + " (" + a.cidr.to_string() + "): pool " + b.name + " (" + b.cidr.to_string() + ") is in the way");
+      }
+    }
+  }
+  return {};
+}
+
+Result<std::unique_ptr<kv::Store>> make_store(const std::string& path, kv::SqliteOptions::Durability durability) {
+  kv::SqliteOptions options;
+  options.path = path;
+  options.durability = durability;
+  auto store = kv::open_sqlite(options);
+  if (!store && store.error().is(Code::denied)) return make_error(Code::denied, store.error().message + "; run as root");
+  return store;
+}
+
+// Everything that init writes. Each step may have been done by a run that was killed.
+Status make_host(const Context& context, const Args& args) {
+  if (auto made = make_directories(context.state_dir, 0700); !made) {
+    Error error = std::move(made).error();
+    if (error.is(Code::denied) && ::geteuid() != 0) error.message += "; run as root";
+    return error;
+  }
+  auto id = machine_id(context.state_dir);
+  if (!id) return std::move(id).error();
+  Stores stores;
+  stores.name = args.name;
+  auto cluster = make_store(context.cluster_path(), kv::SqliteOptions::Durability::durable);
+  if (!cluster) return std::move(cluster).error();
+  stores.cluster = std::move(*cluster);
+  auto node = make_store(context.node_path(), kv::SqliteOptions::Durability::committed);
+  if (!node) return std::move(node).error();
+  stores.node = std::move(*node);
+  for (kv::Store* store : {stores.cluster.get(), stores.node.get()}) {
+    if (auto good = check_pools(*store, args.pools); !good) return good;
+  }
+
+  const model::Node record{args.name, *id, args.addresses, args.labels, std::nullopt, context.clock.unix_seconds()};
+  model::BgpSettings settings;
+  if (args.as_number) settings.as_number = *args.as_number;
+  settings.router_id = args.router_id;
+  auto committed = stores.cluster->transact([&](kv::Transaction& tx) -> Status {
+    tx.put(model::keys::node(args.name), model::encode(record));
+    tx.put(model::keys::bgp_settings, model::encode(settings));
+    return {};
+  });
+  if (!committed) return std::move(committed).error();
+  for (const model::Pool& pool : args.pools) {
+    auto created = ipam::create_pool(*stores.cluster, pool);
+    if (!created && !created.error().is(Code::exists)) return created;
+  }
+  if (auto mirrored = context.mirror(stores); !mirrored) return mirrored;
+  return put_record(*stores.node, std::string(model::keys::node_identity), args.name);
+}
+
+Result<Exit> init(const Context& context, Args args) {
+  const bool named = !args.name.empty();
+  if (auto good = check_args(args); !good) return std::move(good).error();
+  auto cluster = context.cluster_if_any();
+  if (!cluster) return std::move(cluster).error();
+  std::string self;
+  if (*cluster) {
+    if (auto node = context.node_store()) {
+      auto name = context.node_name(**node);
+      if (!name) return std::move(name).error();
+      self = std::move(*name);
+    }
+  }
+  json::Writer w;
+  w.begin_object().field("state_dir", context.state_dir);
+  if (!self.empty()) {
+    auto differ = differences(**cluster, self, args, named);
+    if (!differ) return std::move(differ).error();
+    if (!differ->empty()) {
+      return make_error(Code::conflict, "this host is initialised already, as " + self + ", and differs from what is asked: " + join(*differ, "; ") +
+                                            "; nothing was changed; use 'firnctl node set', 'firnctl bgp settings' and 'firnctl pool create'");
+    }
+    return context.done(self + " is initialised already (" + context.state_dir + "); nothing to do",
+                        w.field("name", self).field("changed", false).end_object().text());
+  }
+  cluster->reset();
+  if (args.addresses.empty()) {
+    for (const Family family : {Family::v4, Family::v6}) {
+      if (auto address = default_source(family)) args.addresses.push_back(*address);
+    }
+    if (args.addresses.empty()) {
+      return make_error(Code::invalid, "this host has no default route to take its address from; name the address with --address");
+    }
+  }
+  if (auto made = make_host(context, args); !made) return std::move(made).error();
+  std::string next = args.pools.empty() ? "; next: firnctl pool create NAME CIDR" : "";
+  return context.done(args.name + " is initialised (" + context.state_dir + ", address " + join(args.addresses) + ", AS " +
+                          std::to_string(args.as_number.value_or(model::BgpSettings{}.as_number)) + ")" + next,
+                      w.field("name", args.name).field("changed", true).end_object().text());
+}
+
+}  // namespace
+
+void add_init(Command& root, Context& context) {
+  auto args = std::make_shared<Args>();
+  root.verb("init", "Make this machine a firn host",
+            "firnctl init\n"
+            "firnctl init --name node-a --address 192.0.2.11 --as 65001 --pool web=10.44.0.0/16\n"
+            "firnctl init --pool v4=10.44.0.0/16,block-size=24 --pool v6=fd00:44::/64 --label rack=r1",
+            [args, &context] { return init(context, *args); })
+      .option("--name", "NODE", "Name of this node (default: the host name)", Command::text(args->name))
+      .list("--address", "A", "How peers reach this host; may be repeated (default: source address of the default route)", take_addresses(args->addresses))
+      .option("--as", "N", "AS number of this host and of every node without its own (default: 64512)", take_as_number(args->as_number))
+      .option("--router-id", "A", "BGP router id (default: the node's first IPv4 address)", take_address(args->router_id))
+      .list("--pool", "NAME=CIDR[,block-size=N]", "Make a pool of addresses; may be repeated",
+            [args](const std::string& text) -> Status {
+              auto pool = parse_pool(text);
+              if (!pool) return std::move(pool).error();
+              args->pools.push_back(std::move(*pool));
+              return {};
+            })
+      .list("--label", "KEY=VALUE", "Label of this node, for pools with a node selector; may be repeated", take_label(args->labels));
+}
+
+}  // namespace firn::cli

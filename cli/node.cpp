@@ -1,0 +1,114 @@
+// firnctl node: the hosts of the cluster.
+#include <algorithm>
+
+#include "cli/nouns.hpp"
+#include "cli/parse.hpp"
+#include "lib/model/keys.hpp"
+
+namespace firn::cli {
+
+namespace {
+
+std::string as_text(const model::Node& node) { return node.as_number ? std::to_string(*node.as_number) : "default"; }
+
+Result<Exit> list(const Context& context) {
+  auto cluster = context.cluster_store();
+  if (!cluster) return std::move(cluster).error();
+  auto nodes = list_records(**cluster, model::keys::nodes, model::decode_node);
+  if (!nodes) return std::move(nodes).error();
+  Table table({"NAME", "ADDRESSES", "AS", "LABELS", "JOINED"});
+  for (const model::Node& node : *nodes) {
+    table.add({node.name, join(node.addresses), as_text(node), labels_text(node.labels), time_text(node.joined_at)});
+  }
+  return context.print(encode_all(*nodes), table, "no nodes; make this host one with: firnctl init");
+}
+
+Result<model::Node> find(Stores& stores, const std::string& name) {
+  const std::string& wanted = name.empty() ? stores.name : name;
+  auto node = get_record(*stores.cluster, model::keys::node(wanted), model::decode_node);
+  if (!node) return std::move(node).error();
+  if (!*node) return make_error(Code::not_found, "there is no node " + wanted + "; 'firnctl node list' shows them");
+  return std::move(**node);
+}
+
+Result<Exit> show(const Context& context, const std::string& name) {
+  auto stores = context.stores();
+  if (!stores) return std::move(stores).error();
+  auto node = find(*stores, name);
+  if (!node) return std::move(node).error();
+  Sheet sheet;
+  sheet.line("Name", node->name).line("This host", node->name == stores->name ? "yes" : "no");
+  sheet.line("Addresses", join(node->addresses)).line("AS", as_text(*node)).line("Labels", labels_text(node->labels));
+  sheet.line("Machine id", node->machine_id).line("Joined", time_text(node->joined_at));
+  return context.print(model::encode(*node), sheet.text());
+}
+
+struct Change {
+  std::string name;
+  std::string as_number;  // "", a number, or "default"
+  std::vector<Address> addresses;
+  std::vector<std::string> labels;  // "key=value", or "key-" to remove
+};
+
+Status apply(const Change& change, model::Node& node) {
+  if (change.as_number == "default") {
+    node.as_number.reset();
+  } else if (!change.as_number.empty()) {
+    auto number = parse_as_number(change.as_number);
+    if (!number) return std::move(number).error().context("--as");
+    node.as_number = *number;
+  }
+  if (!change.addresses.empty()) node.addresses = change.addresses;
+  for (const std::string& text : change.labels) {
+    if (text.size() > 1 && text.back() == '-' && text.find('=') == std::string::npos) {
+      if (node.labels.erase(text.substr(0, text.size() - 1)) == 0) {
+        return make_error(Code::not_found, "node " + node.name + " has no label " + text.substr(0, text.size() - 1));
+      }
+      continue;
+    }
+    auto label = parse_label(text);
+    if (!label) return std::move(label).error().context("--label");
+    node.labels[label->first] = label->second;
+  }
+  return {};
+}
+
+Result<Exit> set(const Context& context, const Change& change) {
+  if (change.as_number.empty() && change.addresses.empty() && change.labels.empty()) {
+    return make_error(Code::invalid, "nothing to set; give --as, --address or --label");
+  }
+  auto stores = context.stores();
+  if (!stores) return std::move(stores).error();
+  auto node = find(*stores, change.name);
+  if (!node) return std::move(node).error();
+  const model::Node before = *node;
+  if (auto applied = apply(change, *node); !applied) return std::move(applied).error();
+  if (*node == before) return context.done("node " + node->name + " is so already", model::encode(*node));
+  if (auto put = put_record(*stores->cluster, model::keys::node(node->name), model::encode(*node)); !put) return std::move(put).error();
+  return context.done("node " + node->name + " changed", model::encode(*node));
+}
+
+}  // namespace
+
+void add_node(Command& root, Context& context) {
+  Command node = root.group("node", "Hosts of the cluster");
+  node.verb("list", "List the nodes", "firnctl node list\nfirnctl node list -o json", [&context] { return list(context); });
+
+  auto name = std::make_shared<std::string>();
+  node.verb("show", "Show one node (default: this host)", "firnctl node show\nfirnctl node show node-b", [name, &context] { return show(context, *name); })
+      .positional("NODE", "Its name", Command::text(*name), Need::optional);
+
+  auto change = std::make_shared<Change>();
+  node.verb("set", "Change a node (default: this host)",
+            "firnctl node set --as 65002\nfirnctl node set --label rack=r2 --label old-\nfirnctl node set node-b --address 192.0.2.12",
+            [change, &context] { return set(context, *change); })
+      .positional("NODE", "Its name", Command::text(change->name), Need::optional)
+      .option("--as", "N|default", "AS number of this node alone; default: the one of 'firnctl bgp settings'", Command::text(change->as_number))
+      .list("--address", "A", "How peers reach the node; replaces all its addresses; may be repeated", take_addresses(change->addresses))
+      .list("--label", "KEY=VALUE|KEY-", "Set a label, or remove it; may be repeated", [change](const std::string& text) -> Status {
+        change->labels.push_back(text);
+        return {};
+      });
+}
+
+}  // namespace firn::cli

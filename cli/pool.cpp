@@ -1,0 +1,212 @@
+// firnctl pool: where addresses come from.
+#include <algorithm>
+
+#include "cli/nouns.hpp"
+#include "cli/parse.hpp"
+#include "ipam/claims.hpp"
+#include "lib/model/keys.hpp"
+
+namespace firn::cli {
+
+namespace {
+
+// Pools of the cluster and those that CNI configurations with `ipam.subnet` made on this host alone, by name.
+Result<std::vector<model::Pool>> all_pools(kv::Store* cluster, kv::Store* node) {
+  std::vector<model::Pool> out;
+  if (cluster != nullptr) {
+    auto pools = list_records(*cluster, model::keys::pools, model::decode_pool);
+    if (!pools) return std::move(pools).error();
+    out = std::move(*pools);
+  }
+  if (node != nullptr) {
+    auto pools = list_records(*node, model::keys::pools, model::decode_pool);
+    if (!pools) return std::move(pools).error();
+    for (model::Pool& pool : *pools) {
+      if (pool.node_only) out.push_back(std::move(pool));
+    }
+  }
+  std::sort(out.begin(), out.end(), [](const model::Pool& a, const model::Pool& b) { return a.name < b.name; });
+  return out;
+}
+
+struct Opened {
+  std::unique_ptr<kv::Store> node, cluster;
+};
+
+// Whatever of the two stores this host has.
+Result<Opened> open(const Context& context) {
+  Opened out;
+  auto cluster = context.cluster_if_any();
+  if (!cluster) return std::move(cluster).error();
+  out.cluster = std::move(*cluster);
+  auto node = context.node_store();
+  if (!node) return std::move(node).error();
+  out.node = std::move(*node);
+  return out;
+}
+
+Result<model::Pool> find(const std::vector<model::Pool>& pools, const std::string& name) {
+  const auto found = std::find_if(pools.begin(), pools.end(), [&](const model::Pool& pool) { return pool.name == name; });
+  if (found == pools.end()) return make_error(Code::not_found, "there is no pool " + name + "; 'firnctl pool list' shows them");
+  return *found;
+}
+
+std::string scope(const model::Pool& pool) { return pool.node_only ? "this host" : "cluster"; }
+std::string state(const model::Pool& pool) { return pool.disabled ? "disabled" : "enabled"; }
+
+Result<Exit> create(const Context& context, model::Pool pool, const std::optional<int>& block_size, const std::optional<Labels>& selector) {
+  pool.block_size = block_size.value_or(default_block_size(pool.cidr));
+  if (selector) pool.node_selector = *selector;
+  if (auto good = ipam::validate(pool); !good) return std::move(good).error();
+  auto stores = context.stores();
+  if (!stores) return std::move(stores).error();
+  auto here = all_pools(nullptr, stores->node.get());
+  if (!here) return std::move(here).error();
+  for (const model::Pool& other : *here) {
+    if (!other.cidr.overlaps(pool.cidr)) continue;
+    return make_error(Code::conflict, "pool " + pool.name + " (" + pool.cidr.to_string() + ") overlaps with " + other.name +
+                                          ", which a CNI configuration with ipam.subnet made on this host; 'firnctl pool delete " + other.name +
+                                          "' removes it once its containers are gone");
+  }
+  if (auto created = ipam::create_pool(*stores->cluster, pool); !created) return std::move(created).error();
+  if (auto mirrored = context.mirror(*stores); !mirrored) return std::move(mirrored).error();
+  return context.done("pool " + pool.name + " created (" + pool.cidr.to_string() + ", blocks of /" + std::to_string(pool.block_size) + ")",
+                      model::encode(pool));
+}
+
+Result<Exit> list(const Context& context) {
+  auto opened = open(context);
+  if (!opened) return std::move(opened).error();
+  auto pools = all_pools(opened->cluster.get(), opened->node.get());
+  if (!pools) return std::move(pools).error();
+  Table table({"NAME", "CIDR", "BLOCK", "SCOPE", "STATE", "SELECTOR"});
+  for (const model::Pool& pool : *pools) {
+    table.add({pool.name, pool.cidr.to_string(), "/" + std::to_string(pool.block_size), scope(pool), state(pool), labels_text(pool.node_selector)});
+  }
+  return context.print(encode_all(*pools), table, "no pools; make one with: firnctl pool create NAME CIDR");
+}
+
+Result<Exit> show(const Context& context, const std::string& name) {
+  auto opened = open(context);
+  if (!opened) return std::move(opened).error();
+  auto pools = all_pools(opened->cluster.get(), opened->node.get());
+  if (!pools) return std::move(pools).error();
+  auto pool = find(*pools, name);
+  if (!pool) return std::move(pool).error();
+  std::vector<model::Claim> claims;
+  if (opened->cluster) {
+    auto listed = list_records(*opened->cluster, model::keys::claims_of(name), model::decode_claim);
+    if (!listed) return std::move(listed).error();
+    claims = std::move(*listed);
+  }
+  auto allocator = context.allocator(*opened->node);
+  if (!allocator) return std::move(allocator).error();
+  auto usage = allocator->usage();
+  if (!usage) return std::move(usage).error();
+
+  json::Writer w;
+  w.begin_object().key("pool").raw(model::encode(*pool)).key("claims").raw(encode_all(claims));
+  Sheet sheet;
+  sheet.line("Name", pool->name).line("CIDR", pool->cidr.to_string()).line("Block size", "/" + std::to_string(pool->block_size));
+  sheet.line("Scope", scope(*pool)).line("State", state(*pool)).line("Node selector", labels_text(pool->node_selector));
+  for (const ipam::PoolUse& use : *usage) {
+    if (use.pool.name != name) continue;
+    w.field("blocks", use.blocks).field("capacity", use.capacity).field("used", use.used).field("cooling", use.cooling);
+    sheet.line("Blocks here", std::to_string(use.blocks));
+    sheet.line("Addresses here", std::to_string(use.used) + " used of " + std::to_string(use.capacity) + ", " + std::to_string(use.cooling) + " cooling");
+  }
+  std::string text = sheet.text();
+  if (!claims.empty()) {
+    Table table({"BLOCK", "NODE", "USE", "CLAIMED"});
+    for (const model::Claim& claim : claims) {
+      table.add({claim.prefix.to_string(), claim.node, std::string(to_string(claim.use)), time_text(claim.claimed_at)});
+    }
+    text += "\n" + table.text();
+  }
+  return context.print(w.end_object().text(), text);
+}
+
+struct Change {
+  std::string name;
+  bool disable = false, enable = false;
+  std::optional<Labels> selector;
+};
+
+Result<Exit> set(const Context& context, const Change& change) {
+  if (change.disable && change.enable) return make_error(Code::invalid, "--disabled and --enabled exclude each other");
+  if (!change.disable && !change.enable && !change.selector) {
+    return make_error(Code::invalid, "nothing to set; give --disabled, --enabled or --node-selector");
+  }
+  auto stores = context.stores();
+  if (!stores) return std::move(stores).error();
+  auto pools = all_pools(stores->cluster.get(), stores->node.get());
+  if (!pools) return std::move(pools).error();
+  auto pool = find(*pools, change.name);
+  if (!pool) return std::move(pool).error();
+  if (pool->node_only) {
+    return make_error(Code::conflict, "pool " + pool->name + " belongs to a CNI configuration with ipam.subnet; change it there");
+  }
+  if (change.disable || change.enable) pool->disabled = change.disable;
+  if (change.selector) pool->node_selector = *change.selector;
+  if (auto updated = ipam::update_pool(*stores->cluster, *pool); !updated) return std::move(updated).error();
+  if (auto mirrored = context.mirror(*stores); !mirrored) return std::move(mirrored).error();
+  return context.done("pool " + pool->name + " changed", model::encode(*pool));
+}
+
+Result<Exit> remove(const Context& context, const std::string& name) {
+  auto stores = context.stores();
+  if (!stores) return std::move(stores).error();
+  auto pools = all_pools(stores->cluster.get(), stores->node.get());
+  if (!pools) return std::move(pools).error();
+  auto pool = find(*pools, name);
+  if (!pool) return std::move(pool).error();
+  if (auto deleted = ipam::delete_pool(*stores->cluster, *stores->node, name, stores->name); !deleted) return std::move(deleted).error();
+  if (auto mirrored = context.mirror(*stores); !mirrored) return std::move(mirrored).error();
+  return context.done("pool " + name + " deleted", model::encode(*pool));
+}
+
+}  // namespace
+
+void add_pool(Command& root, Context& context) {
+  Command group = root.group("pool", "Pools of addresses");
+
+  struct Create {
+    model::Pool pool;
+    std::optional<int> block_size;
+    std::optional<Labels> selector;
+  };
+  auto args = std::make_shared<Create>();
+  group.verb("create", "Make a pool",
+             "firnctl pool create web 10.44.0.0/16\n"
+             "firnctl pool create web6 fd00:44::/64 --block-size 120\n"
+             "firnctl pool create edge 192.0.2.0/24 --node-selector rack=r1,zone=a",
+             [args, &context] { return create(context, args->pool, args->block_size, args->selector); })
+      .positional("NAME", "Name of the pool", Command::text(args->pool.name))
+      .positional("CIDR", "Its addresses, IPv4 or IPv6", take_prefix(args->pool.cidr))
+      .option("--block-size", "N", "Prefix length of the blocks that hosts claim (default: 26, IPv6 122)", Command::number(args->block_size, 0, 128))
+      .option("--node-selector", "K=V,...", "Only nodes with these labels take blocks", take_selector(args->selector))
+      .flag("--disabled", "Give no addresses out yet", args->pool.disabled);
+
+  group.verb("list", "List the pools", "firnctl pool list\nfirnctl pool list -o json", [&context] { return list(context); });
+
+  auto shown = std::make_shared<std::string>();
+  group.verb("show", "Show one pool, its blocks and its use on this host", "firnctl pool show web", [shown, &context] { return show(context, *shown); })
+      .positional("POOL", "Name of the pool", Command::text(*shown));
+
+  auto change = std::make_shared<Change>();
+  group.verb("set", "Change a pool; live addresses never move",
+             "firnctl pool set web --disabled\nfirnctl pool set web --enabled\nfirnctl pool set web --node-selector rack=r1\n"
+             "firnctl pool set web --node-selector ''",
+             [change, &context] { return set(context, *change); })
+      .positional("POOL", "Name of the pool", Command::text(change->name))
+      .flag("--disabled", "Give no new addresses out; live ones stay", change->disable)
+      .flag("--enabled", "Give addresses out again", change->enable)
+      .option("--node-selector", "K=V,...", "Only nodes with these labels take new blocks; '' for every node", take_selector(change->selector));
+
+  auto removed = std::make_shared<std::string>();
+  group.verb("delete", "Delete a pool that nobody uses; otherwise the holders are named", "firnctl pool delete web",
+             [removed, &context] { return remove(context, *removed); })
+      .positional("POOL", "Name of the pool", Command::text(*removed));
+}
+
+}  // namespace firn::cli
