@@ -64,7 +64,9 @@ class Rebuild {
     for (const auto& [key, why] : old_.damaged) {
       const std::string_view view = key;
       if (view.starts_with(keys::endpoints)) {
-        unknown_.insert(std::string(view.substr(keys::endpoints.size())));
+        const std::string handle(view.substr(keys::endpoints.size()));
+        if (options_.drop_damaged.count(handle) != 0) tx_.erase(key);
+        else unknown_.insert(handle);
       } else if (view.starts_with(keys::leases)) {
         if (const auto address = records::parse_address_key(view.substr(keys::leases.size()))) damaged_leases_.insert(*address);
         else tx_.erase(key);
@@ -124,23 +126,35 @@ class Rebuild {
                        [&](const Address& address) { return prefix.contains(address) && held(address); });
   }
 
-  // Two blocks over the same addresses would give one address out twice: the one that nobody leases from goes.
+  // Two blocks over the same addresses would give one address out twice: the one that nobody leases from goes. Of one prefix
+  // under two uses that is the one whose queue is fuller: leases do not say the use.
   void drop_overlapping_blocks() {
-    std::stable_sort(blocks_.begin(), blocks_.end(), [](const auto& a, const auto& b) { return a.prefix < b.prefix; });
+    std::stable_sort(blocks_.begin(), blocks_.end(), [](const auto& a, const auto& b) {
+      return a.prefix != b.prefix ? a.prefix < b.prefix : free_count(a) < free_count(b);
+    });
     std::vector<model::Block> kept;
+    const auto drop = [&](const model::Block& block) { tx_.erase(keys::block(block.use, block.pool, block.prefix)); };
     for (model::Block& block : blocks_) {
       if (kept.empty() || !kept.back().prefix.overlaps(block.prefix)) {
         kept.push_back(std::move(block));
-      } else if (!any_held(block.prefix)) {
-        tx_.erase(keys::block(block.use, block.pool, block.prefix));
-      } else if (!any_held(kept.back().prefix) || kept.back().prefix == block.prefix) {
-        // Same prefix under two uses: the leases name one of them by their pool alone, so the first stays unless empty.
-        tx_.erase(keys::block(block.use, block.pool, block.prefix));
+      } else if (kept.back().prefix == block.prefix || !any_held(block.prefix)) {
+        drop(block);
+      } else if (!any_held(kept.back().prefix)) {
+        drop(kept.back());
+        kept.back() = std::move(block);
       } else {
         kept.push_back(std::move(block));
       }
     }
+    const bool all = kept.size() == blocks_.size();
     blocks_ = std::move(kept);
+    if (all) return;
+    for (auto& [address, lease] : leases_) {
+      const auto block = std::find_if(blocks_.begin(), blocks_.end(), [&a = address](const auto& b) { return b.prefix.contains(a); });
+      if (block == blocks_.end()) continue;
+      lease.pool = block->pool;
+      lease.block = block->prefix;
+    }
   }
 
   void write_blocks() {

@@ -32,6 +32,7 @@ struct RebuildOptions {
   // Damaged records: an error (false), or set right from what the rest of the store says (true). A lease that a damaged
   // endpoint may hold is never given back.
   bool repair = false;
+  std::set<std::string> drop_damaged;  // handles of damaged endpoints that nothing uses any more
 };
 Status rebuild(kv::Transaction& tx, const RebuildOptions& options);
 
