@@ -1,0 +1,194 @@
+// ADD of firn: lease, then attach. The lease comes first, so that a call killed at any point leaves a record by which DEL, GC and
+// the next ADD find what there is.
+#include <algorithm>
+
+#include "cni-plugin/commands/attachment.hpp"
+#include "cni-plugin/commands/call.hpp"
+#include "cni-plugin/commands/delegate.hpp"
+#include "cni-plugin/commands/lease.hpp"
+#include "lib/base/rollback.hpp"
+
+namespace firn::cni {
+
+namespace {
+
+constexpr int fallback_mtu = 1500;
+
+// The MTU of the link that the default route uses. Looked up for addresses of the documentation ranges (RFC 5737, RFC 3849), which
+// nothing but a default route leads to.
+int default_mtu(netlink::Kernel& kernel) {
+  for (const Address& anywhere : {Address::v4(0xc6336401), Address::v6(uint128{0x20010db8} << 96 | 1)}) {
+    auto route = kernel.lookup(anywhere);
+    if (!route || route->oif == 0) continue;
+    auto link = kernel.link(route->oif);
+    if (!link || link->mtu <= 0) continue;
+    return route->mtu > 0 ? std::min(route->mtu, link->mtu) : link->mtu;
+  }
+  return fallback_mtu;
+}
+
+bool has_v6(const std::vector<Address>& addresses) {
+  return std::ranges::any_of(addresses, [](const Address& a) { return !a.is_v4(); });
+}
+
+bool has_v4(const std::vector<Address>& addresses) {
+  return std::ranges::any_of(addresses, [](const Address& a) { return a.is_v4(); });
+}
+
+class Add {
+ public:
+  Add(const Call& call, State& state, netlink::Kernel& kernel, const netlink::Netns& netns)
+      : call_(call), state_(state), kernel_(kernel), netns_(netns), handle_(handle_of(call)) {}
+
+  Reply run() {
+    model::Endpoint wanted = endpoint_of(call_, state_);
+    wanted.netns_inode = netns_.inode;
+    wanted.host_ifname = endpoint::host_name(call_.config.host_prefix, handle_);
+    wanted.mac = call_.config.wishes.mac ? *call_.config.wishes.mac : endpoint::mac_for(handle_);
+    wanted.mtu = call_.config.mtu != 0 ? call_.config.mtu : default_mtu(kernel_);
+    for (const ResultRoute& route : call_.config.ipam.routes) routes_.push_back(route.destination);
+
+    Rollback undo;
+    if (auto got = addresses(wanted, undo); !got) return std::move(got).fault();
+    if (finished_) return *std::move(finished_);
+    if (auto made = prepare_host(); !made) return std::move(made).fault();
+    const endpoint::Spec spec = spec_of(record_, call_.config, routes_);
+    auto attached = endpoint::attach(kernel_, netns_, spec);
+    if (!attached) {
+      if (attached.error().is(Code::exists)) {
+        return fault(FaultCode::invalid_environment, "CNI_IFNAME: " + attached.error().message, "DEL what made it first");
+      }
+      if (attached.error().is(Code::invalid)) return config_fault(attached.error());
+      return kernel_fault(attached.error());
+    }
+    undo.commit();
+    CniResult result = result_of(record_, call_.config, spec, *attached);
+    if (result.dns.empty()) result.dns = std::move(delegate_dns_);
+    return write_result(result, call_.config.version);
+  }
+
+ private:
+  bool delegated() const { return call_.config.ipam.type != own_ipam; }
+
+  // Leases the addresses and writes the record; sets finished_ when the attachment is there already.
+  Answer addresses(const model::Endpoint& wanted, Rollback& undo) {
+    if (delegated()) return delegated_addresses(wanted, undo);
+    auto needs = needs_of(call_, state_);
+    if (!needs) return std::move(needs).fault();
+    auto leased = lease(state_, wanted, model::Use::routed, *needs);
+    if (!leased && leased.error().is(Code::exists)) {
+      if (auto gone = take_over(wanted, &*needs); !gone || finished_) return gone;
+      leased = lease(state_, wanted, model::Use::routed, *needs);
+    }
+    if (!leased) return lease_fault(leased.error());
+    record_ = *std::move(leased);
+    undo.add([this] { (void)state_.allocator().release(handle_); });
+    return Done{};
+  }
+
+  Answer delegated_addresses(const model::Endpoint& wanted, Rollback& undo) {
+    if (auto gone = take_over(wanted, nullptr); !gone || finished_) return gone;
+    auto result = delegate_add(call_);
+    if (!result) return std::move(result).fault();
+    undo.add([this] { (void)run_delegate(call_, Verb::del); });
+    record_ = wanted;
+    record_.leased = false;
+    for (const IpConfig& ip : result->ips) record_.addresses.push_back(ip.address.address);
+    for (const ResultRoute& route : result->routes) {
+      const bool reachable = route.destination.family() == Family::v4 ? has_v4(record_.addresses) : has_v6(record_.addresses);
+      if (reachable) routes_.push_back(route.destination);
+    }
+    delegate_dns_ = result->dns;
+    if (auto recorded = state_.allocator().record(record_); !recorded) return state_fault(recorded.error());
+    undo.add([this] { (void)state_.allocator().release(handle_); });
+    return Done{};
+  }
+
+  // An endpoint with this handle is there: the same ADD again (a runtime that lost our answer), or what a killed ADD left.
+  // The first is answered as before, the second is removed; anything else is an error, as the spec wants.
+  Answer take_over(const model::Endpoint& wanted, const std::vector<Need>* needs) {
+    auto found = state_.allocator().find(handle_);
+    if (!found) return state_fault(found.error());
+    if (!*found) return Done{};
+    const model::Endpoint& old = **found;
+    if (old.kind != model::EndpointKind::interface) {
+      return fault(FaultCode::exists, "attachment " + handle_ + " exists already, made by firn-ipam for another plugin",
+                   "give the two networks different names");
+    }
+    if (old.boot_id == wanted.boot_id) {
+      const endpoint::Spec spec = spec_of(old, call_.config, routes_);
+      auto intact = old.netns_inode == netns_.inode ? endpoint::check(kernel_, netns_, spec)
+                                                    : Result<endpoint::Attached>(make_error(Code::not_found, ""));
+      if (intact) {
+        if (!same(old, wanted, needs)) {
+          return fault(FaultCode::exists, "attachment " + handle_ + " exists already, with other properties", "DEL it first");
+        }
+        finished_ = write_result(result_of(old, call_.config, spec, *intact), call_.config.version);
+        return Done{};
+      }
+      if (old.netns_inode != netns_.inode && alive(old)) {
+        return fault(FaultCode::exists, "attachment " + handle_ + " exists already, in namespace " + old.netns, "DEL it first");
+      }
+    }
+    return remove_old(old);
+  }
+
+  Answer remove_old(const model::Endpoint& old) {
+    const netlink::Netns* container = old.netns_inode == netns_.inode ? &netns_ : nullptr;
+    if (auto removed = remove_interface(kernel_, container, old); !removed) return kernel_fault(removed.error());
+    if (!old.leased) {
+      if (auto released = run_delegate(call_, Verb::del); !released) return std::move(released).fault();
+    }
+    if (auto released = state_.allocator().release(handle_); !released) return state_fault(released.error());
+    return Done{};
+  }
+
+  bool alive(const model::Endpoint& old) {
+    auto link = kernel_.link(old.host_ifname);
+    return link && link->up && link->running;
+  }
+
+  bool same(const model::Endpoint& old, const model::Endpoint& wanted, const std::vector<Need>* needs) const {
+    if (old.mac != wanted.mac || old.mtu != wanted.mtu || old.host_ifname != wanted.host_ifname) return false;
+    if (needs == nullptr) return !old.leased;
+    if (!old.leased || old.addresses.size() != needs->size()) return false;
+    return std::ranges::all_of(*needs, [&](const Need& need) {
+      return std::ranges::any_of(old.addresses, [&](const Address& address) {
+        if (need.address) return address == *need.address;
+        return std::ranges::any_of(need.sources, [&](const Source& s) { return s.range.subnet.contains(address); });
+      });
+    });
+  }
+
+  Answer prepare_host() {
+    for (const Family family : {Family::v4, Family::v6}) {
+      if (!(family == Family::v4 ? has_v4(record_.addresses) : has_v6(record_.addresses))) continue;
+      if (auto on = endpoint::enable_forwarding(kernel_, family); !on) return kernel_fault(on.error());
+    }
+    return Done{};
+  }
+
+  const Call& call_;
+  State& state_;
+  netlink::Kernel& kernel_;
+  const netlink::Netns& netns_;
+  std::string handle_;
+  model::Endpoint record_;
+  std::vector<Prefix> routes_;
+  Dns delegate_dns_;
+  std::optional<std::string> finished_;
+};
+
+}  // namespace
+
+Reply add(const Call& call) {
+  auto netns = container_netns(call.environment.netns);
+  if (!netns) return std::move(netns).fault();
+  auto kernel = netlink::open_kernel();
+  if (!kernel) return kernel_fault(kernel.error());
+  auto state = State::open(call);
+  if (!state) return std::move(state).fault();
+  return Add(call, **state, **kernel, *netns).run();
+}
+
+}  // namespace firn::cni

@@ -1,0 +1,18 @@
+// Another IPAM plugin, run as the CNI spec says: found in CNI_PATH, same stdin, same environment but for CNI_COMMAND.
+// Owns the child process, which never outlives the call (deadline 60 s, then it is killed). No shell.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "cni-plugin/commands/call.hpp"
+#include "cni-plugin/proto/result.hpp"
+
+namespace firn::cni {
+
+// What the plugin printed. Its own error is handed on with its code; FaultCode::delegate when it could not be run.
+Outcome<std::string> run_delegate(const Call& call, Verb verb);
+// ADD, with its result read. Without addresses it is a fault, and the plugin's DEL has been called.
+Outcome<CniResult> delegate_add(const Call& call);
+
+}  // namespace firn::cni

@@ -1,0 +1,91 @@
+#include "cni-plugin/commands/state.hpp"
+
+#include "ipam/claims.hpp"
+#include "lib/base/file.hpp"
+#include "lib/kv/sqlite/sqlite_store.hpp"
+#include "lib/model/keys.hpp"
+
+namespace firn::cni {
+
+namespace {
+
+Result<std::unique_ptr<kv::Store>> open_node_store(const std::string& directory) {
+  kv::SqliteOptions options;
+  options.path = directory + "/node.db";
+  options.durability = kv::SqliteOptions::Durability::committed;
+  auto store = kv::open_sqlite(options);
+  if (store || !store.error().is(Code::not_found)) return store;
+  // The first call on this host.
+  if (auto made = make_directories(directory, 0700); !made) return std::move(made).error();
+  return kv::open_sqlite(options);
+}
+
+}  // namespace
+
+Outcome<std::unique_ptr<State>> State::open(const Call& call) {
+  std::unique_ptr<State> state(new State());
+  auto store = open_node_store(call.config.state_dir);
+  if (!store) return state_fault(store.error());
+  auto boot_id = ipam::current_boot_id();
+  if (!boot_id) return state_fault(boot_id.error());
+  state->clock_ = &call.clock;
+  state->directory_ = call.config.state_dir;
+  state->boot_id_ = *std::move(boot_id);
+  state->cooldown_ = std::chrono::seconds(call.config.ipam.cooldown);
+  state->store_ = *std::move(store);
+  ipam::Options options;
+  options.boot_id = state->boot_id_;
+  options.cooldown = state->cooldown_;
+  options.more_blocks = [self = state.get()](const model::Pool& pool, model::Use use, const std::optional<Address>& wanted) {
+    return self->claim(pool, use, wanted);
+  };
+  state->allocator_ = std::make_unique<ipam::Allocator>(*state->store_, call.clock, std::move(options));
+  return state;
+}
+
+Result<Prefix> State::claim(const model::Pool& pool, model::Use use, const std::optional<Address>& wanted) {
+  if (!source_) {
+    kv::SqliteOptions options;
+    options.path = directory_ + "/cluster.db";
+    options.create = false;
+    auto cluster = kv::open_sqlite(options);
+    if (!cluster) {
+      if (!cluster.error().is(Code::not_found)) return std::move(cluster).error();
+      return make_error(Code::exhausted, "pool " + pool.name + " has no free address in this host's blocks, and " + options.path +
+                                             " is not there to claim another block from");
+    }
+    auto self = store_->get(model::keys::node_identity);
+    if (!self) return std::move(self).error();
+    if (!*self) return make_error(Code::exhausted, "this host has no name yet; run 'firnctl init'");
+    cluster_ = *std::move(cluster);
+    source_ = ipam::single_host_blocks(*cluster_, *store_, (*self)->value, *clock_, cooldown_);
+  }
+  return source_(pool, use, wanted);
+}
+
+Outcome<std::vector<model::Pool>> State::pools(const std::vector<std::string>& names) {
+  std::vector<model::Pool> out;
+  if (names.empty()) {
+    auto all = store_->range(model::keys::pools);
+    if (!all) return state_fault(all.error());
+    for (const kv::Entry& entry : all->entries) {
+      auto pool = model::decode_pool(entry.value);
+      if (!pool) return state_fault(std::move(pool).error().context(entry.key));
+      if (!pool->node_only && !pool->disabled) out.push_back(*std::move(pool));
+    }
+    return out;
+  }
+  for (const std::string& name : names) {
+    auto entry = store_->get(model::keys::pool(name));
+    if (!entry) return state_fault(entry.error());
+    if (!*entry) {
+      return fault(FaultCode::invalid_config, "/ipam/pools: there is no pool '" + name + "'", "'firnctl pool list' shows them");
+    }
+    auto pool = model::decode_pool((*entry)->value);
+    if (!pool) return state_fault(std::move(pool).error().context((*entry)->key));
+    out.push_back(*std::move(pool));
+  }
+  return out;
+}
+
+}  // namespace firn::cni
