@@ -50,10 +50,11 @@ std::vector<netlink::Request> host_requests(const Spec& spec, int index) {
 std::vector<netlink::Request> container_requests(const Spec& spec, int index) {
   std::vector<netlink::Request> out;
   out.reserve(8 + spec.addresses.size());
-  netlink::SetLink link{.index = index};
+  // Made in place: moved, its empty alias would be a false -Wmaybe-uninitialized of GCC 12 (bug 80635).
+  auto& link = std::get<netlink::SetLink>(out.emplace_back(std::in_place_type<netlink::SetLink>));
+  link.index = index;
   link.up = true;
   link.ipv4_forwarding = spec.forwarding;
-  out.emplace_back(std::move(link));
   for (const Address& address : spec.addresses) {
     out.emplace_back(netlink::AddAddress{.address = {index, {address, address.bits()}}, .no_dad = !address.is_v4()});
   }
