@@ -33,14 +33,33 @@ bool too_deep(std::string_view text) {
   return false;
 }
 
-std::string child_pointer(const std::string& parent, std::string_view key) {
-  std::string out = parent + "/";
+void append_step(std::string& pointer, std::string_view key) {
+  pointer += '/';
   for (const char c : key) {
-    if (c == '~') out += "~0";
-    else if (c == '/') out += "~1";
-    else out += c;
+    if (c == '~') pointer += "~0";
+    else if (c == '/') pointer += "~1";
+    else pointer += c;
   }
-  return out;
+}
+
+// Appends the steps from `from` to `target`; false when it is not there. Errors alone come here.
+bool find_steps(const Node& from, const Node* target, std::string& pointer) {
+  if (&from == target) return true;
+  const size_t length = pointer.size();
+  if (from.is_object()) {
+    for (const auto& [name, node] : from.items()) {
+      append_step(pointer, name);
+      if (find_steps(node, target, pointer)) return true;
+      pointer.resize(length);
+    }
+  } else if (from.is_array()) {
+    for (size_t i = 0; i < from.size(); ++i) {
+      append_step(pointer, std::to_string(i));
+      if (find_steps(from[i], target, pointer)) return true;
+      pointer.resize(length);
+    }
+  }
+  return false;
 }
 
 bool same_any_case(std::string_view a, std::string_view b) {
@@ -89,7 +108,14 @@ Result<Document> Document::parse(std::string_view text) {
   return Document(std::move(impl));
 }
 
-Value Document::root() const { return Value(&impl_->root, ""); }
+Value Document::root() const { return Value(&impl_->root, &impl_->root); }
+
+std::string Value::pointer() const {
+  std::string out;
+  const void* target = present() ? node_ : above_;
+  if (target != nullptr) find_steps(as_node(root_), static_cast<const Node*>(target), out);
+  return out + below_;
+}
 
 Kind Value::kind() const {
   switch (as_node(node_).type()) {
@@ -108,22 +134,27 @@ Value Value::operator[](std::string_view key) const {
   if (present() && as_node(node_).is_object()) {
     const auto& node = as_node(node_);
     const auto it = node.find(key);
-    if (it != node.end()) return Value(&*it, child_pointer(pointer_, key));
+    if (it != node.end()) return Value(root_, &*it);
   }
-  return Value(nullptr, child_pointer(pointer_, key));
+  Value out(root_, nullptr);
+  out.above_ = present() ? node_ : above_;
+  out.below_ = below_;
+  append_step(out.below_, key);
+  return out;
 }
 
 Value Value::find_any_case(std::string_view key) const {
   Value exact = (*this)[key];
   if (exact.present() || !present() || !as_node(node_).is_object()) return exact;
   for (const auto& [name, node] : as_node(node_).items()) {
-    if (same_any_case(name, key)) return Value(&node, child_pointer(pointer_, name));
+    if (same_any_case(name, key)) return Value(root_, &node);
   }
   return exact;
 }
 
 Error Value::error(std::string_view text) const {
-  return make_error(Code::invalid, (pointer_.empty() ? std::string("the document") : pointer_) + ": " + std::string(text));
+  const std::string at = pointer();
+  return make_error(Code::invalid, (at.empty() ? std::string("the document") : at) + ": " + std::string(text));
 }
 
 namespace {
@@ -161,14 +192,15 @@ Result<bool> Value::boolean() const {
 Result<std::vector<Value>> Value::array() const {
   if (!present() || kind() != Kind::array) return wrong_kind(*this, "an array");
   std::vector<Value> out;
-  for (const auto& node : as_node(node_)) out.push_back(Value(&node, child_pointer(pointer_, std::to_string(out.size()))));
+  out.reserve(as_node(node_).size());
+  for (const auto& node : as_node(node_)) out.push_back(Value(root_, &node));
   return out;
 }
 
 Result<std::vector<std::pair<std::string, Value>>> Value::object() const {
   if (!present() || kind() != Kind::object) return wrong_kind(*this, "an object");
   std::vector<std::pair<std::string, Value>> out;
-  for (const auto& [name, node] : as_node(node_).items()) out.emplace_back(name, Value(&node, child_pointer(pointer_, name)));
+  for (const auto& [name, node] : as_node(node_).items()) out.emplace_back(name, Value(root_, &node));
   return out;
 }
 
@@ -261,6 +293,11 @@ void append_quoted(std::string& out, std::string_view text) {
   static constexpr char digits[] = "0123456789abcdef";
   out += '"';
   for (size_t i = 0; i < text.size();) {
+    size_t plain = i;  // as long as nothing needs care: nearly always to the end
+    while (plain < text.size() && text[plain] >= 0x20 && text[plain] != 0x7f && text[plain] != '"' && text[plain] != '\\') ++plain;
+    out += text.substr(i, plain - i);
+    i = plain;
+    if (i == text.size()) break;
     const char c = text[i];
     if (c == '"' || c == '\\') {
       out += '\\';

@@ -23,7 +23,8 @@ class Value {
   bool present() const { return node_ != nullptr; }
   Kind kind() const;  // REQUIRES: present()
   bool is_null() const { return present() && kind() == Kind::null; }
-  const std::string& pointer() const { return pointer_; }  // "" for the root, "/ipam/subnet" below
+  // "" for the root, "/ipam/subnet" below. Worked out when asked for, by a search: reading a good document builds none.
+  std::string pointer() const;
 
   // Member of an object; absent when there is none, when this is absent, or when this is not an object.
   Value operator[](std::string_view key) const;
@@ -48,9 +49,11 @@ class Value {
 
  private:
   friend class Document;
-  Value(const void* node, std::string pointer) : node_(node), pointer_(std::move(pointer)) {}
-  const void* node_ = nullptr;
-  std::string pointer_;
+  Value(const void* root, const void* node) : root_(root), node_(node) {}
+  const void* root_ = nullptr;
+  const void* node_ = nullptr;   // nullptr: absent, and this is where it would be:
+  const void* above_ = nullptr;  // the nearest node there is above it
+  std::string below_;            // the pointer from there
 };
 
 class Document {

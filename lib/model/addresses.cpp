@@ -1,4 +1,6 @@
 // Codecs of pools, reservations, blocks, claims, leases, endpoints, nodes.
+#include <charconv>
+
 #include "lib/model/codec.hpp"
 #include "lib/model/names.hpp"
 #include "lib/model/records.hpp"
@@ -24,21 +26,56 @@ void require_name(Fields& fields, const Status& status) {
   if (!status) fields.fail(status.error());
 }
 
-FreeRun read_run(Fields& fields, const json::Value& item, uint128 count) {
-  FreeRun run;
-  auto parts = item.array();
-  if (!parts || parts->size() != 3) {
-    fields.fail(item.error("must be [first, last, released_at]"));
-    return run;
+// One run of a free queue, "FIRST", "FIRST-LAST", each with "@RELEASED" unless that is 0, from the front of `text`.
+bool read_run(std::string_view& text, uint128 count, FreeRun& run) {
+  const char* at = text.data();
+  const char* const end = text.data() + text.size();
+  const auto number = [&](auto& value) {
+    const auto [next, ec] = std::from_chars(at, end, value);
+    const bool good = ec == std::errc{} && *at >= '0';  // no sign
+    at = next;
+    return good;
+  };
+  run = {};
+  if (!number(run.first)) return false;
+  run.last = run.first;
+  if (at != end && *at == '-' && (++at, !number(run.last))) return false;
+  if (at != end && *at == '@' && (++at, !number(run.released_at))) return false;
+  text.remove_prefix(static_cast<size_t>(at - text.data()));
+  return run.first <= run.last && run.last < count && run.released_at <= max_time;
+}
+
+// The queue is one string: as an array of runs it would be most of what a lease costs.
+std::vector<FreeRun> read_queue(Fields& fields, std::string_view text, uint128 count) {
+  std::vector<FreeRun> out;
+  const auto bad = [&] {
+    fields.fail(make_error(Code::invalid, "/free: run " + std::to_string(out.size()) + " is no run inside the block"));
+    return std::vector<FreeRun>();
+  };
+  while (!text.empty()) {
+    FreeRun run;
+    if (!read_run(text, count, run)) return bad();
+    if (!text.empty() && (text.front() != ' ' || text.size() == 1)) return bad();
+    out.push_back(run);
+    if (!text.empty()) text.remove_prefix(1);
   }
-  auto first = (*parts)[0].integer(0, 65535);
-  auto last = (*parts)[1].integer(0, 65535);
-  auto released_at = (*parts)[2].integer(0, max_time);
-  if (!first || !last || !released_at || *first > *last || static_cast<uint128>(*last) >= count) {
-    fields.fail(item.error("is no run inside the block"));
-    return run;
+  return out;
+}
+
+std::string queue_text(const std::vector<FreeRun>& runs) {
+  std::string out;
+  out.reserve(runs.size() * 18);
+  char buffer[20];
+  const auto append = [&](char separator, auto number) {
+    if (separator != 0) out += separator;
+    out.append(buffer, std::to_chars(buffer, buffer + sizeof buffer, number).ptr);
+  };
+  for (const FreeRun& run : runs) {
+    append(out.empty() ? '\0' : ' ', run.first);
+    if (run.last != run.first) append('-', run.last);
+    if (run.released_at != 0) append('@', run.released_at);
   }
-  return FreeRun{static_cast<uint32_t>(*first), static_cast<uint32_t>(*last), *released_at};
+  return out;
 }
 
 }  // namespace
@@ -95,11 +132,7 @@ Result<Reservation> decode_reservation(std::string_view text) {
 std::string encode(const Block& block) {
   json::Writer w = begin_record();
   w.field("prefix", block.prefix.to_string()).field("pool", block.pool).field("use", to_string(block.use));
-  w.key("free").begin_array();
-  for (const FreeRun& run : block.free) {
-    w.begin_array().value(run.first).value(run.last).value(run.released_at).end_array();
-  }
-  w.end_array();
+  w.field("free", queue_text(block.free));
   return std::move(w.end_object()).take();
 }
 
@@ -112,9 +145,7 @@ Result<Block> decode_block(std::string_view text) {
     block.use = read_use(f, f.text("use"));
     const bool sized = block.prefix.length() >= block.prefix.address().bits() - 16;
     require(f, sized, "/prefix: has more than 65536 addresses");
-    if (sized) {
-      for (const json::Value& item : f.list("free")) block.free.push_back(read_run(f, item, block.prefix.count()));
-    }
+    if (sized) block.free = read_queue(f, f.text("free"), block.prefix.count());
     return f.finish(std::move(block));
   });
 }

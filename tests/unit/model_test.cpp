@@ -58,8 +58,12 @@ TEST(Records, HostileTextNamesThePlace) {
   EXPECT_NE(message(decode_pool(R"({"v":2,"name":"a","cidr":"10.0.0.0/8","block_size":26})")).find("/v"), std::string::npos);
   EXPECT_NE(message(decode_pool(R"({"v":1,"name":"A!","cidr":"10.0.0.0/8","block_size":26})")).find("pool name"), std::string::npos);
   EXPECT_NE(message(decode_pool(R"({"v":1,"name":"a","cidr":"10.0.0.0/8","block_size":8})")).find("/block_size"), std::string::npos);
-  EXPECT_NE(message(decode_block(R"({"v":1,"prefix":"10.0.0.0/26","pool":"a","use":"routed","free":[[0,64,0]]})")).find("/free/0"), std::string::npos);
-  EXPECT_NE(message(decode_block(R"({"v":1,"prefix":"10.0.0.0/8","pool":"a","use":"routed","free":[]})")).find("/prefix"), std::string::npos);
+  for (const char* free : {"64", "0-64", "2-1", "0 ", " 0", "0  1", "0-", "-1", "0@", "0@-1", "0@9999999999999", "0,1", "x", "4294967296"}) {
+    const std::string text = R"({"v":1,"prefix":"10.0.0.0/26","pool":"a","use":"routed","free":")" + std::string(free) + "\"}";
+    EXPECT_NE(message(decode_block(text)).find("/free: run "), std::string::npos) << free;
+  }
+  EXPECT_NE(message(decode_block(R"({"v":1,"prefix":"10.0.0.0/26","pool":"a","use":"routed","free":[]})")).find("/free"), std::string::npos);
+  EXPECT_NE(message(decode_block(R"({"v":1,"prefix":"10.0.0.0/8","pool":"a","use":"routed","free":""})")).find("/prefix"), std::string::npos);
   EXPECT_NE(message(decode_lease(R"({"v":1,"address":"10.1.0.1","handle":"h","pool":"a","block":"10.0.0.0/26"})")).find("/address"), std::string::npos);
   EXPECT_NE(message(decode_endpoint(R"({"v":1,"kind":"interface","network":"../x","container_id":"a","ifname":"e","boot_id":"b","addresses":[],"created_at":1})")).find("/network"), std::string::npos);
   EXPECT_NE(message(decode_bgp_peer(R"({"v":1,"name":"a","address":"10.0.0.1","as_number":0})")).find("/as_number"), std::string::npos);
