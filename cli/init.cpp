@@ -110,21 +110,21 @@ Status check_args(Args& args) {
 Result<std::vector<std::string>> differences(kv::Store& cluster, const std::string& self, const Args& args, bool named) {
   std::vector<std::string> out;
   const auto differs = [&](const std::string& what, const std::string& is, const std::string& asked) {
-    if (is != asked) out.push_back(what + " is " + is + ", asked for " + asked);
+    if (is != asked) out.push_back(what + ": " + is + ", asked for " + asked);
   };
-  if (named) differs("the name", self, args.name);
+  if (named) differs("name", self, args.name);
   auto node = get_record(cluster, model::keys::node(self), model::decode_node);
   if (!node) return std::move(node).error();
   auto settings = get_record(cluster, model::keys::bgp_settings, model::decode_bgp_settings);
   if (!settings) return std::move(settings).error();
   auto pools = list_records(cluster, model::keys::pools, model::decode_pool);
   if (!pools) return std::move(pools).error();
-  if (!args.addresses.empty()) differs("the node's addresses", *node ? join((*node)->addresses) : "none", join(args.addresses));
-  if (!args.labels.empty()) differs("the node's labels", *node ? labels_text((*node)->labels) : "none", labels_text(args.labels));
-  if (args.as_number) differs("the AS number", *settings ? std::to_string((*settings)->as_number) : "not set", std::to_string(*args.as_number));
+  if (!args.addresses.empty()) differs("addresses", *node ? join((*node)->addresses) : "none", join(args.addresses));
+  if (!args.labels.empty()) differs("labels", *node ? labels_text((*node)->labels) : "none", labels_text(args.labels));
+  if (args.as_number) differs("AS number", *settings ? std::to_string((*settings)->as_number) : "not set", std::to_string(*args.as_number));
   if (args.router_id) {
     const bool set = *settings && (*settings)->router_id;
-    differs("the router id", set ? (*settings)->router_id->to_string() : "not set", args.router_id->to_string());
+    differs("router id", set ? (*settings)->router_id->to_string() : "not set", args.router_id->to_string());
   }
   for (const model::Pool& asked : args.pools) {
     const auto text = [](const model::Pool& p) { return p.cidr.to_string() + " with blocks of /" + std::to_string(p.block_size); };

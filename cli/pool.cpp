@@ -154,12 +154,20 @@ Result<Exit> set(const Context& context, const Change& change) {
 }
 
 Result<Exit> remove(const Context& context, const std::string& name) {
-  auto stores = context.stores();
-  if (!stores) return std::move(stores).error();
-  auto pools = all_pools(stores->cluster.get(), stores->node.get());
+  auto opened = open(context);
+  if (!opened) return std::move(opened).error();
+  auto pools = all_pools(opened->cluster.get(), opened->node.get());
   if (!pools) return std::move(pools).error();
   auto pool = find(*pools, name);
   if (!pool) return std::move(pool).error();
+  if (pool->node_only) {
+    // Such a pool lives in the node store alone, also on a host without cluster state: the other store is not looked at.
+    if (auto deleted = ipam::delete_pool(*opened->node, *opened->node, name, {}); !deleted) return std::move(deleted).error();
+    return context.done("pool " + name + " deleted", model::encode(*pool));
+  }
+  *opened = {};
+  auto stores = context.stores();
+  if (!stores) return std::move(stores).error();
   if (auto deleted = ipam::delete_pool(*stores->cluster, *stores->node, name, stores->name); !deleted) return std::move(deleted).error();
   if (auto mirrored = context.mirror(*stores); !mirrored) return std::move(mirrored).error();
   return context.done("pool " + name + " deleted", model::encode(*pool));

@@ -1,0 +1,243 @@
+# bash completion of firnctl. Made by "firnctl completion bash".
+# For one shell: source <(firnctl completion bash); for all: install it as /usr/share/bash-completion/completions/firnctl.
+
+_firnctl() {
+  local current=${COMP_WORDS[COMP_CWORD]} previous= path=firnctl words= options= valued= names= skip= count=0 i
+  ((COMP_CWORD > 0)) && previous=${COMP_WORDS[COMP_CWORD - 1]}
+  for ((i = 1; i <= COMP_CWORD; i++)); do
+    case $path in
+      "firnctl")
+        words="init status node pool reservation ipam endpoint route bgp completion version" names=""
+        options="--help --version --output --state-dir --socket"
+        valued="-o --output --state-dir --socket"
+        ;;
+      "firnctl init")
+        words="" names=""
+        options="--help --output --state-dir --socket --name --address --as --router-id --pool --label"
+        valued="-o --output --state-dir --socket --name --address --as --router-id --pool --label"
+        ;;
+      "firnctl status")
+        words="" names=""
+        options="--help --output --state-dir --socket"
+        valued="-o --output --state-dir --socket"
+        ;;
+      "firnctl node")
+        words="list show set" names=""
+        options="--help"
+        valued=""
+        ;;
+      "firnctl node list")
+        words="" names=""
+        options="--help --output --state-dir --socket"
+        valued="-o --output --state-dir --socket"
+        ;;
+      "firnctl node show")
+        words="" names="node"
+        options="--help --output --state-dir --socket"
+        valued="-o --output --state-dir --socket"
+        ;;
+      "firnctl node set")
+        words="" names="node"
+        options="--help --output --state-dir --socket --as --address --label"
+        valued="-o --output --state-dir --socket --as --address --label"
+        ;;
+      "firnctl pool")
+        words="create list show set delete" names=""
+        options="--help"
+        valued=""
+        ;;
+      "firnctl pool create")
+        words="" names=""
+        options="--help --output --state-dir --socket --block-size --node-selector --disabled"
+        valued="-o --output --state-dir --socket --block-size --node-selector"
+        ;;
+      "firnctl pool list")
+        words="" names=""
+        options="--help --output --state-dir --socket"
+        valued="-o --output --state-dir --socket"
+        ;;
+      "firnctl pool show")
+        words="" names="pool"
+        options="--help --output --state-dir --socket"
+        valued="-o --output --state-dir --socket"
+        ;;
+      "firnctl pool set")
+        words="" names="pool"
+        options="--help --output --state-dir --socket --disabled --enabled --node-selector"
+        valued="-o --output --state-dir --socket --node-selector"
+        ;;
+      "firnctl pool delete")
+        words="" names="pool"
+        options="--help --output --state-dir --socket"
+        valued="-o --output --state-dir --socket"
+        ;;
+      "firnctl reservation")
+        words="add list remove" names=""
+        options="--help"
+        valued=""
+        ;;
+      "firnctl reservation add")
+        words="" names=""
+        options="--help --output --state-dir --socket --note"
+        valued="-o --output --state-dir --socket --note"
+        ;;
+      "firnctl reservation list")
+        words="" names=""
+        options="--help --output --state-dir --socket"
+        valued="-o --output --state-dir --socket"
+        ;;
+      "firnctl reservation remove")
+        words="" names="reservation"
+        options="--help --output --state-dir --socket"
+        valued="-o --output --state-dir --socket"
+        ;;
+      "firnctl ipam")
+        words="show release check reset" names=""
+        options="--help"
+        valued=""
+        ;;
+      "firnctl ipam show")
+        words="" names=""
+        options="--help --output --state-dir --socket --address"
+        valued="-o --output --state-dir --socket --address"
+        ;;
+      "firnctl ipam release")
+        words="" names=""
+        options="--help --output --state-dir --socket --handle --force"
+        valued="-o --output --state-dir --socket --handle"
+        ;;
+      "firnctl ipam check")
+        words="" names=""
+        options="--help --output --state-dir --socket --fix"
+        valued="-o --output --state-dir --socket"
+        ;;
+      "firnctl ipam reset")
+        words="" names=""
+        options="--help --output --state-dir --socket --force"
+        valued="-o --output --state-dir --socket"
+        ;;
+      "firnctl endpoint")
+        words="list show" names=""
+        options="--help"
+        valued=""
+        ;;
+      "firnctl endpoint list")
+        words="" names=""
+        options="--help --output --state-dir --socket --network"
+        valued="-o --output --state-dir --socket --network"
+        ;;
+      "firnctl endpoint show")
+        words="" names="endpoint"
+        options="--help --output --state-dir --socket"
+        valued="-o --output --state-dir --socket"
+        ;;
+      "firnctl route")
+        words="list why" names=""
+        options="--help"
+        valued=""
+        ;;
+      "firnctl route list")
+        words="" names=""
+        options="--help --output --state-dir --socket"
+        valued="-o --output --state-dir --socket"
+        ;;
+      "firnctl route why")
+        words="" names=""
+        options="--help --output --state-dir --socket"
+        valued="-o --output --state-dir --socket"
+        ;;
+      "firnctl bgp")
+        words="peer status settings" names=""
+        options="--help"
+        valued=""
+        ;;
+      "firnctl bgp peer")
+        words="add list show set remove" names=""
+        options="--help"
+        valued=""
+        ;;
+      "firnctl bgp peer add")
+        words="" names=""
+        options="--help --output --state-dir --socket --address --as --node --port --interface --source --password-file --multihop --ttl-security --no-ttl-security --passive --no-passive --hold-time --keepalive-time --connect-retry --graceful-restart --no-graceful-restart --graceful-restart-time --bfd --no-bfd --import --export"
+        valued="-o --output --state-dir --socket --address --as --node --port --interface --source --password-file --multihop --hold-time --keepalive-time --connect-retry --graceful-restart-time --import --export"
+        ;;
+      "firnctl bgp peer list")
+        words="" names=""
+        options="--help --output --state-dir --socket"
+        valued="-o --output --state-dir --socket"
+        ;;
+      "firnctl bgp peer show")
+        words="" names="bgp peer"
+        options="--help --output --state-dir --socket"
+        valued="-o --output --state-dir --socket"
+        ;;
+      "firnctl bgp peer set")
+        words="" names="bgp peer"
+        options="--help --output --state-dir --socket --address --as --node --port --interface --source --password-file --multihop --ttl-security --no-ttl-security --passive --no-passive --hold-time --keepalive-time --connect-retry --graceful-restart --no-graceful-restart --graceful-restart-time --bfd --no-bfd --import --export"
+        valued="-o --output --state-dir --socket --address --as --node --port --interface --source --password-file --multihop --hold-time --keepalive-time --connect-retry --graceful-restart-time --import --export"
+        ;;
+      "firnctl bgp peer remove")
+        words="" names="bgp peer"
+        options="--help --output --state-dir --socket"
+        valued="-o --output --state-dir --socket"
+        ;;
+      "firnctl bgp status")
+        words="" names=""
+        options="--help --output --state-dir --socket"
+        valued="-o --output --state-dir --socket"
+        ;;
+      "firnctl bgp settings")
+        words="" names=""
+        options="--help --output --state-dir --socket --as --router-id"
+        valued="-o --output --state-dir --socket --as --router-id"
+        ;;
+      "firnctl completion")
+        words="bash" names=""
+        options="--help"
+        valued=""
+        ;;
+      "firnctl completion bash")
+        words="" names=""
+        options="--help --output --state-dir --socket"
+        valued="-o --output --state-dir --socket"
+        ;;
+      "firnctl version")
+        words="" names=""
+        options="--help --output --state-dir --socket"
+        valued="-o --output --state-dir --socket"
+        ;;
+      *) words= options= valued= names= ;;
+    esac
+    ((i == COMP_CWORD)) && break
+    if [[ -n $skip ]]; then
+      skip=
+    elif [[ " $valued " == *" ${COMP_WORDS[i]} "* ]]; then
+      skip=1
+    elif [[ " $words " == *" ${COMP_WORDS[i]} "* ]]; then
+      path="$path ${COMP_WORDS[i]}"
+    elif [[ ${COMP_WORDS[i]} != -* ]]; then
+      count=$((count + 1))
+    fi
+  done
+  COMPREPLY=()
+  case $previous in
+    -o | --output)
+      COMPREPLY=($(compgen -W "table json" -- "$current"))
+      return
+      ;;
+    --state-dir | --socket | --password-file)
+      compopt -o filenames 2>/dev/null
+      COMPREPLY=($(compgen -f -- "$current"))
+      return
+      ;;
+  esac
+  [[ -n $skip ]] && return
+  if [[ $current == -* ]]; then
+    COMPREPLY=($(compgen -W "$options" -- "$current"))
+  elif [[ -n $words ]]; then
+    COMPREPLY=($(compgen -W "$words" -- "$current"))
+  elif [[ -n $names ]] && ((count == 0)); then
+    COMPREPLY=($(compgen -W "$(firnctl $names list 2>/dev/null | awk 'NR > 1 { print $1 }')" -- "$current"))
+  fi
+}
+complete -F _firnctl firnctl

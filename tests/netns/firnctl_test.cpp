@@ -1,0 +1,595 @@
+// The real firnctl, in namespaces of its own, on state directories of its own, beside attachments made as the plugin makes them.
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <spawn.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <filesystem>
+#include <optional>
+#include <regex>
+#include <thread>
+
+#include "ipam/claims.hpp"
+#include "lib/base/file.hpp"
+#include "lib/control/control.hpp"
+#include "lib/json/json.hpp"
+#include "lib/kv/sqlite/sqlite_store.hpp"
+#include "lib/model/keys.hpp"
+#include "tests/support/netns_fixture.hpp"
+
+namespace firn {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+using testing::StartsWith;
+
+struct Outcome {
+  int exit = -1;
+  std::string out, err;
+};
+
+std::string drain(int fd) { return read_descriptor(fd, 8 << 20).value(); }
+
+// Both outputs go to files, so that neither can block the other.
+Outcome run(const std::vector<std::string>& arguments, const std::string& directory) {
+  const unique_fd out(::open((directory + "/out").c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+  const unique_fd err(::open((directory + "/err").c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+  std::vector<char*> argv;
+  for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
+  argv.push_back(nullptr);
+  posix_spawn_file_actions_t actions;
+  ::posix_spawn_file_actions_init(&actions);
+  ::posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+  ::posix_spawn_file_actions_adddup2(&actions, out.get(), 1);
+  ::posix_spawn_file_actions_adddup2(&actions, err.get(), 2);
+  pid_t pid = 0;
+  const int failed = ::posix_spawn(&pid, argv[0], &actions, nullptr, argv.data(), environ);
+  ::posix_spawn_file_actions_destroy(&actions);
+  Outcome outcome;
+  if (failed != 0) return outcome;
+  int status = 0;
+  ::waitpid(pid, &status, 0);
+  outcome.exit = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  ::lseek(out.get(), 0, SEEK_SET);
+  ::lseek(err.get(), 0, SEEK_SET);
+  outcome.out = drain(out.get());
+  outcome.err = drain(err.get());
+  return outcome;
+}
+
+// firn-routed's place on the socket: answers what it is told to.
+class Answering {
+ public:
+  Answering(const std::string& path, std::string reply)
+      : server_(control::listen(path, "", [reply](const control::Peer&, std::string_view) { return reply; }).value()), thread_([this] { serve(); }) {}
+  ~Answering() {
+    stop_ = true;
+    thread_.join();
+  }
+
+ private:
+  void serve() {
+    while (!stop_) {
+      pollfd wait{server_->fd(), POLLIN, 0};
+      if (::poll(&wait, 1, 20) > 0) server_->serve();
+    }
+  }
+  std::unique_ptr<control::Server> server_;
+  std::atomic<bool> stop_{false};
+  std::thread thread_;
+};
+
+class FirnctlTest : public testing::Test {
+ protected:
+  FirnctlTest() {
+    char name[] = "/tmp/firn-t-firnctl-XXXXXX";
+    directory = ::mkdtemp(name);
+    state = directory + "/state";
+    socket = directory + "/routed.sock";
+  }
+  ~FirnctlTest() override { std::filesystem::remove_all(directory); }
+
+  Outcome ctl(std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), FIRNCTL);
+    arguments.insert(arguments.end(), {"--state-dir", state, "--socket", socket});
+    return host.run([&] { return run(arguments, directory); });
+  }
+  // The output of a command that must succeed, times replaced.
+  std::string good(std::vector<std::string> arguments) {
+    const Outcome outcome = ctl(std::move(arguments));
+    EXPECT_EQ(outcome.exit, 0) << outcome.out << outcome.err;
+    return masked(outcome.out);
+  }
+  // Standard error of a command that must fail like this.
+  std::string bad(int exit, std::vector<std::string> arguments) {
+    const std::string what = arguments.empty() ? "" : arguments.front();
+    const Outcome outcome = ctl(std::move(arguments));
+    EXPECT_EQ(outcome.exit, exit) << what << ": " << outcome.out << outcome.err;
+    EXPECT_THAT(outcome.err, StartsWith("firnctl"));
+    return outcome.err;
+  }
+  static std::string masked(const std::string& text) {
+    return std::regex_replace(text, std::regex(R"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ)"), "TIME");
+  }
+
+  void init() { good({"init", "--name", "node-a", "--address", "192.0.2.11", "--as", "65001", "--pool", "web=10.44.0.0/16"}); }
+
+  std::unique_ptr<kv::Store> open(const std::string& file) {
+    kv::SqliteOptions options;
+    options.path = state + "/" + file;
+    options.create = false;
+    return std::move(kv::open_sqlite(options)).value();
+  }
+  ipam::Allocator allocator(kv::Store& node, kv::Store* cluster) {
+    ipam::Options options;
+    options.boot_id = ipam::current_boot_id().value();
+    if (cluster != nullptr) options.more_blocks = ipam::single_host_blocks(*cluster, node, "node-a", clock, options.cooldown);
+    return ipam::Allocator(node, clock, options);
+  }
+  // An attachment of the container to `network`, as the plugin records it.
+  model::Endpoint lease(const std::string& container, const std::string& netns = {}, model::Use use = model::Use::routed) {
+    auto node = open("node.db");
+    auto cluster = open("cluster.db");
+    model::Endpoint endpoint;
+    endpoint.network = "web";
+    endpoint.container_id = container;
+    endpoint.ifname = "eth0";
+    endpoint.netns = netns;
+    endpoint.host_ifname = "firn-" + container.substr(0, 6);
+    endpoint.mac = Mac::parse("02:00:00:00:00:01").value();
+    endpoint.mtu = 1500;
+    endpoint.boot_id = ipam::current_boot_id().value();
+    endpoint.created_at = clock.unix_seconds();
+    ipam::AddressRequest request;
+    request.pools = {"web"};
+    return allocator(*node, cluster.get()).lease(endpoint, use, {request}).value();
+  }
+  // The host side of it: a veth with firn's alias and the route to the address.
+  int link(const model::Endpoint& endpoint) {
+    auto kernel = host.kernel();
+    EXPECT_TRUE(netlink::all_done(kernel->apply(std::vector<netlink::Request>{
+        netlink::CreateVeth{endpoint.host_ifname, Mac::parse("ee:ee:ee:ee:ee:ee").value(), "peer0", endpoint.mac, -1, 1500}})));
+    const int index = kernel->index_of(endpoint.host_ifname).value();
+    netlink::SetLink set;
+    set.index = index;
+    set.up = true;
+    set.alias = "firn:" + model::handle_of(endpoint);
+    EXPECT_TRUE(netlink::all_done(kernel->apply(std::vector<netlink::Request>{set})));
+    return index;
+  }
+  void route(const model::Endpoint& endpoint, int index) {
+    auto kernel = host.kernel();
+    netlink::Route route;
+    route.destination = Prefix::host(endpoint.addresses.front());
+    route.oif = index;
+    route.scope = 253;
+    EXPECT_TRUE(netlink::all_done(kernel->apply(std::vector<netlink::Request>{netlink::ReplaceRoute{route}})));
+  }
+
+  test::NetnsFixture host;
+  SystemClock clock;
+  std::string directory, state, socket;
+};
+
+TEST_F(FirnctlTest, InitMakesAHostOnce) {
+  const std::vector<std::string> command = {"init",  "--name", "node-a", "--address", "192.0.2.11",    "--address", "2001:db8::11",
+                                            "--as",  "65001",  "--pool", "web=10.44.0.0/16", "--label", "rack=r1"};
+  EXPECT_THAT(good(command), StartsWith("node-a is initialised"));
+  struct stat info {};
+  ASSERT_EQ(::stat(state.c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 07777, 0700u);
+  for (const char* file : {"/node.db", "/cluster.db"}) {
+    ASSERT_EQ(::stat((state + file).c_str(), &info), 0);
+    EXPECT_EQ(info.st_mode & 07777, 0600u);
+  }
+  EXPECT_EQ(good({"node", "list"}),
+            "NAME     ADDRESSES                 AS        LABELS    JOINED\n"
+            "node-a   192.0.2.11,2001:db8::11   default   rack=r1   TIME\n");
+  EXPECT_THAT(good(command), HasSubstr("initialised already"));
+  EXPECT_THAT(good({"init"}), HasSubstr("initialised already"));
+
+  const std::string differs = bad(6, {"init", "--name", "node-b", "--as", "65002", "--pool", "web=10.45.0.0/16"});
+  EXPECT_THAT(differs, HasSubstr("name: node-a, asked for node-b; AS number: 65001, asked for 65002; "
+                                 "pool web: 10.44.0.0/16 with blocks of /26, asked for 10.45.0.0/16 with blocks of /26"));
+  EXPECT_THAT(good({"bgp", "settings"}), HasSubstr("65001"));
+}
+
+TEST_F(FirnctlTest, InitWithBadInputChangesNothing) {
+  const std::vector<std::vector<std::string>> wrong = {{"--name", "Node A"},
+                                                       {"--pool", "web=10.44.0.1/16"},
+                                                       {"--pool", "web=10.44.0.0/16,block-size=8"},
+                                                       {"--pool", "net-x=10.44.0.0/16"},
+                                                       {"--as", "0"},
+                                                       {"--router-id", "fd00::1"},
+                                                       {"--address", "300.1.1.1"},
+                                                       {"--label", "x"},
+                                                       {"--name", "a"}};  // this namespace has no default route to take an address from
+  for (std::vector<std::string> arguments : wrong) {
+    arguments.insert(arguments.begin(), "init");
+    bad(2, arguments);
+    EXPECT_FALSE(std::filesystem::exists(state)) << arguments[1] << " " << arguments[2];
+  }
+  bad(6, {"init", "--address", "192.0.2.11", "--pool", "a=10.0.0.0/8", "--pool", "b=10.1.0.0/16"});
+  EXPECT_FALSE(std::filesystem::exists(state));
+}
+
+TEST_F(FirnctlTest, InitCompletesOneThatWasKilled) {
+  init();
+  auto erased = open("node.db")->transact([](kv::Transaction& tx) -> Status {
+    tx.erase(model::keys::node_identity);
+    return {};
+  });
+  ASSERT_TRUE(erased);
+  EXPECT_THAT(bad(1, {"pool", "create", "x", "10.9.0.0/16"}), HasSubstr("was not finished"));
+  init();
+  EXPECT_THAT(good({"pool", "list"}), HasSubstr("10.44.0.0/16"));
+}
+
+TEST_F(FirnctlTest, WithoutStateTheWayOutIsNamed) {
+  for (const char* noun : {"pool", "node", "endpoint", "reservation"}) EXPECT_THAT(bad(1, {noun, "list"}), HasSubstr("run 'firnctl init'"));
+  EXPECT_THAT(bad(4, {"bgp", "status"}), HasSubstr("not running"));
+  const Outcome routes = ctl({"route", "list"});
+  EXPECT_EQ(routes.exit, 0);
+  EXPECT_EQ(routes.err, "no routes of firn in this network namespace\n");
+}
+
+TEST_F(FirnctlTest, Pools) {
+  init();
+  good({"pool", "create", "web6", "fd00:44::/64", "--node-selector", "rack=r1,zone=a"});
+  good({"pool", "create", "list", "10.60.0.0/24", "--block-size", "28", "--disabled"});
+  EXPECT_EQ(good({"pool", "list"}),
+            "NAME   CIDR           BLOCK   SCOPE     STATE      SELECTOR\n"
+            "list   10.60.0.0/24   /28     cluster   disabled   -\n"
+            "web    10.44.0.0/16   /26     cluster   enabled    -\n"
+            "web6   fd00:44::/64   /122    cluster   enabled    rack=r1,zone=a\n");
+  EXPECT_THAT(bad(6, {"pool", "create", "clash", "10.44.128.0/24"}), HasSubstr("overlaps with pool web"));
+  EXPECT_THAT(bad(6, {"pool", "create", "web", "10.99.0.0/16"}), HasSubstr("exists already"));
+  EXPECT_THAT(bad(2, {"pool", "create", "x", "10.99.0.0/16", "--block-size", "8"}), HasSubstr("block_size"));
+  EXPECT_THAT(bad(2, {"pool", "set", "web"}), HasSubstr("nothing to set"));
+  EXPECT_THAT(bad(2, {"pool", "set", "web", "--enabled", "--disabled"}), HasSubstr("exclude each other"));
+  EXPECT_THAT(bad(5, {"pool", "show", "nope"}), HasSubstr("there is no pool nope"));
+  good({"pool", "set", "list", "--enabled"});
+  good({"pool", "set", "web6", "--node-selector", ""});
+  EXPECT_THAT(good({"pool", "show", "list"}), HasSubstr("State:           enabled\n"));
+  // The plugin's copy follows at once.
+  auto copy = open("node.db")->get(model::keys::pool("web6")).value();
+  ASSERT_TRUE(copy);
+  EXPECT_TRUE(model::decode_pool(copy->value).value().node_selector.empty());
+  good({"pool", "delete", "list"});
+  bad(5, {"pool", "delete", "list"});
+}
+
+TEST_F(FirnctlTest, APoolInUseIsNotDeleted) {
+  init();
+  lease("c1");
+  const std::string refused = bad(6, {"pool", "delete", "web"});
+  EXPECT_THAT(refused, HasSubstr("web/c1/eth0 (10.44.0.0)"));
+  EXPECT_THAT(good({"pool", "show", "web"}), HasSubstr("State:           enabled"));
+  EXPECT_THAT(good({"pool", "show", "web"}), HasSubstr("BLOCK          NODE     USE      CLAIMED\n10.44.0.0/26   node-a   routed   TIME\n"));
+  good({"ipam", "release", "10.44.0.0"});
+  good({"pool", "delete", "web"});
+  EXPECT_EQ(ctl({"pool", "list"}).err, "no pools; make one with: firnctl pool create NAME CIDR\n");
+}
+
+TEST_F(FirnctlTest, Reservations) {
+  init();
+  lease("c1");
+  const Outcome added = ctl({"reservation", "add", "10.44.0.0/30", "--note", "routers"});
+  EXPECT_EQ(added.exit, 0);
+  EXPECT_THAT(added.err, HasSubstr("10.44.0.0 stays with web/c1/eth0"));
+  EXPECT_EQ(lease("c2").addresses.front().to_string(), "10.44.0.4");
+  EXPECT_EQ(good({"reservation", "list"}), "CIDR           NOTE\n10.44.0.0/30   routers\n");
+  EXPECT_THAT(good({"ipam", "show", "--address", "10.44.0.1"}), HasSubstr("State:        reserved"));
+  bad(5, {"reservation", "remove", "10.44.0.0/29"});
+  good({"reservation", "remove", "10.44.0.0/30"});
+  EXPECT_EQ(lease("c3").addresses.front().to_string(), "10.44.0.1");
+}
+
+TEST_F(FirnctlTest, AddressesOnTheScreen) {
+  init();
+  lease("c1");
+  lease("c2");
+  good({"ipam", "release", "--handle", "web/c1/eth0"});
+  EXPECT_EQ(good({"ipam", "show"}),
+            "POOL   CIDR           BLOCKS   ADDRESSES   USED   FREE   COOLING\n"
+            "web    10.44.0.0/16   1        64          1      63     1\n"
+            "\n"
+            "BLOCK          POOL   USE      ADDRESSES   USED   FREE   COOLING\n"
+            "10.44.0.0/26   web    routed   64          1      63     1\n");
+  EXPECT_EQ(good({"ipam", "show", "--address", "10.44.0.1"}),
+            "Address:  10.44.0.1\nPool:     web (10.44.0.0/16)\nBlock:    10.44.0.0/26 (routed)\nHolder:   web/c2/eth0\nState:    leased\n");
+  EXPECT_THAT(good({"ipam", "show", "--address", "10.44.0.0"}), HasSubstr("free, released TIME"));
+  bad(5, {"ipam", "release", "10.44.0.0"});
+  bad(5, {"ipam", "release", "--handle", "web/none/eth0"});
+  bad(2, {"ipam", "release"});
+}
+
+TEST_F(FirnctlTest, ALivingContainerKeepsItsAddressUnlessForced) {
+  init();
+  const test::NetnsFixture container;
+  lease("c1", container.path());
+  EXPECT_THAT(bad(6, {"ipam", "release", "10.44.0.0"}), HasSubstr("is alive"));
+  EXPECT_THAT(good({"endpoint", "list"}), HasSubstr("10.44.0.0"));
+  EXPECT_EQ(good({"ipam", "release", "10.44.0.0", "--force"}), "web/c1/eth0 released (10.44.0.0)\n");
+  EXPECT_EQ(ctl({"endpoint", "list"}).err, "no endpoints on this host\n");
+}
+
+TEST_F(FirnctlTest, Endpoints) {
+  init();
+  const std::string id = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+  lease(id);
+  lease("c2");
+  EXPECT_EQ(good({"endpoint", "list", "--network", "web"}),
+            "CONTAINER      INTERFACE   NETWORK   ADDRESSES   HOST-INTERFACE   POD   CREATED\n"
+            "0123456789ab   eth0        web       10.44.0.0   firn-012345      -     TIME\n"
+            "c2             eth0        web       10.44.0.1   firn-c2          -     TIME\n");
+  for (const char* what : {"0123456789ab", "10.44.0.0"}) EXPECT_THAT(good({"endpoint", "show", what}), HasSubstr("Container:          " + id)) << what;
+  EXPECT_THAT(good({"endpoint", "show", "web/" + id + "/eth0"}), HasSubstr("Addresses:          10.44.0.0\n"));
+  bad(5, {"endpoint", "show", "012"});
+  bad(5, {"endpoint", "show", "10.44.0.9"});
+  const std::string listed = good({"endpoint", "list", "-o", "json"});
+  const auto json = json::Document::parse(listed);
+  ASSERT_TRUE(json);
+  EXPECT_EQ(json->root().array()->size(), 2u);
+}
+
+TEST_F(FirnctlTest, CheckFindsALeakAndRepairsIt) {
+  init();
+  lease("c1", directory + "/gone");
+  const Outcome leak = ctl({"ipam", "check"});
+  EXPECT_EQ(leak.exit, 3);
+  EXPECT_THAT(leak.out, HasSubstr("web/c1/eth0"));
+  EXPECT_EQ(leak.err, "1 problem found; 'firnctl ipam check --fix' repairs the fixable ones\n");
+  EXPECT_THAT(good({"ipam", "check", "--fix"}), StartsWith("fixed:\n"));
+  EXPECT_EQ(good({"ipam", "check"}), "no problems\n");
+
+  const test::NetnsFixture container;
+  const model::Endpoint endpoint = lease("c2", container.path());
+  link(endpoint);
+  EXPECT_EQ(good({"ipam", "check"}), "no problems\n");
+  auto erased = open("node.db")->transact([](kv::Transaction& tx) -> Status {
+    tx.erase(model::keys::lease(Address::parse("10.44.0.1").value()));
+    return {};
+  });
+  ASSERT_TRUE(erased);
+  const Outcome found = ctl({"ipam", "check"});
+  EXPECT_EQ(found.exit, 3);
+  EXPECT_THAT(found.out, HasSubstr("10.44.0.1"));
+  EXPECT_THAT(good({"ipam", "check", "--fix"}), StartsWith("fixed:\n"));
+  EXPECT_EQ(good({"ipam", "check"}), "no problems\n");
+  EXPECT_THAT(good({"ipam", "show", "--address", "10.44.0.1"}), HasSubstr("Holder:   web/c2/eth0"));
+}
+
+TEST_F(FirnctlTest, Peers) {
+  init();
+  good({"bgp", "peer", "add", "tor-a", "--address", "192.0.2.1", "--as", "65000", "--hold-time", "30", "--bfd", "--export", "accept 10.44.0.0/16 le 26",
+        "--export", "reject 10.0.0.0/8 ge 9"});
+  good({"bgp", "peer", "add", "ll", "--address", "fe80::1", "--as", "1.10", "--interface", "eth1", "--node", "node-a", "--passive"});
+  EXPECT_EQ(good({"bgp", "peer", "list"}),
+            "NAME    ADDRESS     AS      NODE     OPTIONS\n"
+            "ll      fe80::1     65546   node-a   passive\n"
+            "tor-a   192.0.2.1   65000   every    bfd\n");
+  EXPECT_THAT(good({"bgp", "peer", "show", "tor-a"}),
+              HasSubstr("Export:            accept 10.44.0.0/16 le 26, reject 10.0.0.0/8 ge 9, reject the rest\n"));
+
+  const std::string before = good({"bgp", "peer", "list", "-o", "json"});
+  const std::vector<std::pair<int, std::vector<std::string>>> wrong = {
+      {2, {"x", "--as", "65000"}},
+      {2, {"x", "--address", "192.0.2.2"}},
+      {2, {"X", "--address", "192.0.2.2", "--as", "65000"}},
+      {2, {"x", "--address", "127.0.0.1", "--as", "65000"}},
+      {2, {"x", "--address", "fe80::2", "--as", "65000"}},
+      {2, {"x", "--address", "192.0.2.2", "--as", "65000", "--hold-time", "2"}},
+      {2, {"x", "--address", "192.0.2.2", "--as", "65000", "--hold-time", "9", "--keepalive-time", "10"}},
+      {2, {"x", "--address", "192.0.2.2", "--as", "65000", "--multihop", "256"}},
+      {2, {"x", "--address", "192.0.2.2", "--as", "65000", "--bfd", "--multihop", "2"}},
+      {2, {"x", "--address", "192.0.2.2", "--as", "65000", "--import", "accept fd00::/8"}},
+      {2, {"x", "--address", "192.0.2.2", "--as", "65000", "--import", "accept everything"}},
+      {2, {"x", "--address", "192.0.2.2", "--as", "65000", "--password-file", "secret"}},
+      {2, {"x", "--address", "192.0.2.2", "--as", "65000", "--interface", "e*"}},
+      {2, {"x", "--address", "192.0.2.2", "--as", "65000", "--bfd", "--no-bfd"}},
+      {5, {"x", "--address", "192.0.2.2", "--as", "65000", "--node", "node-z"}},
+      {6, {"x", "--address", "192.0.2.1", "--as", "65000"}},
+      {6, {"tor-a", "--address", "192.0.2.1", "--as", "65009"}},
+  };
+  for (const auto& [exit, rest] : wrong) {
+    std::vector<std::string> arguments = {"bgp", "peer", "add"};
+    arguments.insert(arguments.end(), rest.begin(), rest.end());
+    EXPECT_NE(bad(exit, arguments), "");
+  }
+  EXPECT_EQ(good({"bgp", "peer", "list", "-o", "json"}), before);
+
+  good({"bgp", "peer", "set", "tor-a", "--no-bfd", "--export", "", "--multihop", "3"});
+  EXPECT_THAT(good({"bgp", "peer", "show", "tor-a"}), HasSubstr("Export:            accept everything\n"));
+  bad(2, {"bgp", "peer", "set", "tor-a"});
+  good({"bgp", "peer", "remove", "tor-a"});
+  bad(5, {"bgp", "peer", "remove", "tor-a"});
+}
+
+constexpr const char* one_session =
+    R"({"ok":true,"state":"running","running":true,"supervised":true,"version":"2.0.12","inForce":true,"restarts":0,"pid":77,"sessions":[
+    {"peer":"tor-a","address":"192.0.2.1","as":65000,"state":"Established","established":true,"since":"2026-01-31 12:00:00",
+     "channels":[{"family":"ipv4","state":"UP","imported":2,"exported":1}],"announced":["10.44.0.0/26"]},
+    {"peer":"tor-b","address":"192.0.2.2","as":65000,"state":"Active","established":false,"since":"2026-01-31 12:00:01",
+     "lastError":"Socket: No route to host","channels":[]}]})";
+
+TEST_F(FirnctlTest, BgpStatus) {
+  {
+    const Answering daemon(socket, one_session);
+    EXPECT_EQ(good({"bgp", "status"}),
+              "BIRD: running (2.0.12, pid 77), configuration in force\n"
+              "\n"
+              "PEER    ADDRESS     AS      STATE         SINCE                 IN   OUT   LAST-ERROR\n"
+              "tor-a   192.0.2.1   65000   Established   2026-01-31 12:00:00   2    1     -\n"
+              "tor-b   192.0.2.2   65000   Active        2026-01-31 12:00:01   0    0     Socket: No route to host\n");
+    const std::string shown = good({"bgp", "status", "-o", "json"});
+    EXPECT_TRUE(json::Document::parse(shown));
+  }
+  bad(4, {"bgp", "status"});
+  const Answering daemon(socket, R"({"ok":false,"error":"unknown op","code":"invalid"})");
+  EXPECT_THAT(bad(1, {"bgp", "status"}), HasSubstr("unknown op"));
+}
+
+TEST_F(FirnctlTest, RouteWhyNamesTheBrokenLink) {
+  init();
+  const auto why = [&](int exit, const std::string& address) {
+    const Outcome outcome = ctl({"route", "why", address});
+    EXPECT_EQ(outcome.exit, exit) << outcome.out << outcome.err;
+    return outcome.out;
+  };
+  EXPECT_THAT(why(5, "203.0.113.1"), HasSubstr("breaks at pool"));
+  EXPECT_THAT(why(3, "10.44.0.0"), HasSubstr("breaks at block: no node has claimed 10.44.0.0/26"));
+
+  const test::NetnsFixture container;
+  const model::Endpoint endpoint = lease("c1", container.path());
+  EXPECT_THAT(why(3, "10.44.0.9"), HasSubstr("breaks at endpoint: nobody holds 10.44.0.9: it is free"));
+  EXPECT_THAT(why(3, "10.44.0.0"), HasSubstr("breaks at kernel: interface firn-c1 is not in this network namespace"));
+  const int index = link(endpoint);
+  EXPECT_THAT(why(3, "10.44.0.0"), HasSubstr("breaks at kernel: route to 10.44.0.0"));
+  route(endpoint, index);
+  EXPECT_EQ(why(0, "10.44.0.0"),
+            "STEP       STATE   REASON\n"
+            "pool       ok      web (10.44.0.0/16, blocks of /26)\n"
+            "block      ok      10.44.0.0/26, owned by node-a\n"
+            "endpoint   ok      web/c1/eth0, interface firn-c1\n"
+            "kernel     ok      10.44.0.0/32 dev firn-c1 proto firn\n"
+            "bgp        none    this host has no peers: the address is known here alone\n"
+            "\n"
+            "10.44.0.0: the chain is whole\n");
+  EXPECT_EQ(good({"route", "list"}),
+            "DESTINATION    TYPE      DEVICE    METRIC   OWNER\n"
+            "10.44.0.0/32   unicast   firn-c1   -        web/c1/eth0\n");
+
+  good({"bgp", "peer", "add", "tor-a", "--address", "192.0.2.1", "--as", "65000"});
+  EXPECT_THAT(why(3, "10.44.0.0"), HasSubstr("breaks at bgp: "));
+  const Answering daemon(socket, one_session);
+  EXPECT_THAT(why(0, "10.44.0.0"), HasSubstr("bgp        ok      announced as 10.44.0.0/26 to tor-a (192.0.2.1 AS 65000); "
+                                             "not to tor-b (192.0.2.2 AS 65000): Active, Socket: No route to host\n"));
+}
+
+TEST_F(FirnctlTest, RouteWhyFollowsAnotherNodesBlock) {
+  init();
+  auto claimed = open("cluster.db")->transact([](kv::Transaction& tx) -> Status {
+    const model::Claim claim{Prefix::parse("10.44.0.64/26").value(), "web", "node-b", model::Use::routed, 1};
+    tx.put(model::keys::claim(claim.pool, claim.prefix), model::encode(claim));
+    return {};
+  });
+  ASSERT_TRUE(claimed);
+  const Outcome outcome = ctl({"route", "why", "10.44.0.70"});
+  EXPECT_EQ(outcome.exit, 3);
+  EXPECT_THAT(outcome.out, HasSubstr("owned by node node-b"));
+  EXPECT_THAT(outcome.out, HasSubstr("breaks at kernel"));
+}
+
+TEST_F(FirnctlTest, StatusOnOneScreen) {
+  init();
+  lease("c1");
+  const Outcome without = ctl({"status"});
+  EXPECT_EQ(without.exit, 4);
+  EXPECT_THAT(without.out, HasSubstr("Node:       node-a, 192.0.2.11, AS 65001\n"));
+  EXPECT_THAT(without.out, HasSubstr("not running"));
+  EXPECT_THAT(without.out, HasSubstr("Addresses:  1 used of 64, 0 cooling\n"));
+  const Answering daemon(socket, R"({"ok":true,"version":"0.1.0","ready":true,"routes":{"desired":3,"actual":3,"pending":0},"driftRepaired":1,
+      "bird":{"state":"running","running":true,"version":"2.0.12","inForce":true,"sessions":[{"peer":"a","established":true}]}})");
+  const std::string with = good({"status"});
+  EXPECT_THAT(with, HasSubstr("Daemon:        firn-routed 0.1.0, ready\n"));
+  EXPECT_THAT(with, HasSubstr("Routes:        3 of 3 in the kernel, 1 repaired\n"));
+  EXPECT_THAT(with, HasSubstr("BGP sessions:  1 of 1 established\n"));
+  EXPECT_TRUE(json::Document::parse(good({"status", "-o", "json"})));
+}
+
+TEST_F(FirnctlTest, ADamagedStoreIsReplacedFromWhatIsAlive) {
+  init();
+  const test::NetnsFixture container;
+  const model::Endpoint endpoint = lease("c1", container.path());
+  route(endpoint, link(endpoint));
+  EXPECT_THAT(bad(6, {"ipam", "reset"}), HasSubstr("can be read"));
+  ASSERT_TRUE(write_file_atomic(state + "/node.db", std::string(8192, 'x'), 0600));
+  std::filesystem::remove(state + "/node.db-wal");
+  std::filesystem::remove(state + "/node.db-shm");
+  EXPECT_THAT(bad(1, {"endpoint", "list"}), HasSubstr("not a firn store"));
+  EXPECT_THAT(bad(1, {"ipam", "check"}), HasSubstr("node.db"));
+  {
+    const Answering daemon(socket, R"({"ok":true})");
+    EXPECT_THAT(bad(6, {"ipam", "reset"}), HasSubstr("stop it first"));
+  }
+  EXPECT_THAT(good({"ipam", "reset"}), HasSubstr("holds 1 endpoints"));
+  EXPECT_THAT(good({"ipam", "show", "--address", "10.44.0.0"}), HasSubstr("Holder:   web/c1/eth0"));
+  EXPECT_THAT(good({"node", "show"}), HasSubstr("This host:   yes"));
+  EXPECT_EQ(lease("c2").addresses.front().to_string(), "10.44.0.1");
+}
+
+TEST_F(FirnctlTest, AnotherUserIsToldToBeRoot) {
+  init();
+  ASSERT_EQ(::chmod(directory.c_str(), 0755), 0);
+  const std::string copy = directory + "/firnctl";
+  std::filesystem::copy_file(FIRNCTL, copy);
+  ASSERT_EQ(::chmod(copy.c_str(), 0755), 0);
+  const Outcome outcome = run({"/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", copy, "pool", "list", "--state-dir", state}, directory);
+  EXPECT_EQ(outcome.exit, 1);
+  EXPECT_THAT(outcome.err, HasSubstr("run as root"));
+}
+
+TEST_F(FirnctlTest, AFullDeviceIsAFailure) {
+  init();
+  const Outcome outcome = run({"/bin/sh", "-c", "exec \"$0\" \"$@\" > /dev/full", FIRNCTL, "pool", "list", "--state-dir", state}, directory);
+  EXPECT_EQ(outcome.exit, 1);
+  EXPECT_THAT(outcome.err, HasSubstr("could not be written"));
+}
+
+// Completion -------------------------------------------------------------------------------------------------------------
+
+TEST_F(FirnctlTest, EveryCommandHasHelpAndDocumentWithAnExample) {
+  const std::string script = good({"completion", "bash"});
+  const std::regex path_line("\n      \"firnctl ?([^\"]*)\"\\)\n        words=\"([^\"]*)\"");
+  const std::string document = read_file(FIRN_SOURCE "/docs/firnctl.md", 1 << 20).value();
+  size_t commands = 0;
+  for (std::sregex_iterator at(script.begin(), script.end(), path_line), end; at != end; ++at) {
+    std::vector<std::string> arguments = {FIRNCTL};
+    std::istringstream words((*at)[1].str());
+    for (std::string word; words >> word;) arguments.push_back(word);
+    arguments.emplace_back("--help");
+    const Outcome help = run(arguments, directory);
+    EXPECT_EQ(help.exit, 0) << (*at)[1];
+    EXPECT_THAT(help.out, HasSubstr((*at)[2].length() == 0 ? "Examples:\n  " : "--help")) << (*at)[1];
+    if ((*at)[2].length() == 0) {
+      EXPECT_THAT(document, HasSubstr("firnctl " + (*at)[1].str())) << "docs/firnctl.md has no example";
+    }
+    ++commands;
+  }
+  EXPECT_GT(commands, 35u);
+}
+
+TEST_F(FirnctlTest, TheInstalledCompletionIsTheOneOfTheProgram) {
+  EXPECT_EQ(read_file(FIRN_SOURCE "/packaging/completion/firnctl.bash", 1 << 20).value(), good({"completion", "bash"}))
+      << "run: firnctl completion bash > packaging/completion/firnctl.bash";
+}
+
+TEST_F(FirnctlTest, BashCompletes) {
+  init();
+  const auto complete = [&](const std::string& words, int position) {
+    const std::string bash = "firnctl() { '" FIRNCTL "' \"$@\" --state-dir '" + state + "'; }; source '" FIRN_SOURCE
+                             "/packaging/completion/firnctl.bash'; COMP_WORDS=(" + words + "); COMP_CWORD=" + std::to_string(position) +
+                             "; _firnctl; echo \"${COMPREPLY[*]}\"";
+    const Outcome outcome = run({"/bin/bash", "-c", bash}, directory);
+    EXPECT_EQ(outcome.err, "");
+    return outcome.out;
+  };
+  EXPECT_EQ(complete("firnctl po", 1), "pool\n");
+  EXPECT_EQ(complete("firnctl pool ''", 2), "create list show set delete\n");
+  EXPECT_EQ(complete("firnctl -o json bgp peer s", 5), "show set\n");
+  EXPECT_EQ(complete("firnctl bgp peer set --no-b", 4), "--no-bfd\n");
+  EXPECT_EQ(complete("firnctl pool list -o ''", 4), "table json\n");
+  EXPECT_EQ(complete("firnctl pool show ''", 3), "web\n");
+  EXPECT_EQ(complete("firnctl pool set web ''", 4), "\n");
+  EXPECT_EQ(complete("firnctl init --name ''", 3), "\n");
+}
+
+}  // namespace
+}  // namespace firn
