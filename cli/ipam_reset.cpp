@@ -8,6 +8,7 @@
 #include "cli/ipam.hpp"
 #include "ipam/check.hpp"
 #include "lib/base/file.hpp"
+#include "lib/kv/sqlite/sqlite_store.hpp"
 #include "lib/model/keys.hpp"
 #include "lib/netlink/kernel.hpp"
 
@@ -58,7 +59,8 @@ Result<std::vector<model::Endpoint>> live_endpoints(const std::string& boot_id, 
     auto endpoint = endpoint_of(interface.handle);
     if (!endpoint) continue;
     for (const netlink::Route& route : *routes) {
-      if (route.oif == interface.link.index && route.destination.is_host()) endpoint->addresses.push_back(route.destination.address());
+      if (route.oif == interface.link.index && route.destination.is_host())
+        endpoint->addresses.push_back(route.destination.address());
     }
     for (const netlink::Neighbour& neighbour : *neighbours) {
       if (neighbour.index == interface.link.index) endpoint->mac = neighbour.mac;
@@ -79,12 +81,16 @@ Result<Exit> reset(const Context& context, bool force) {
   if (!force) {
     auto store = context.node_store();
     if (store && (*store)->range("")) {
-      return make_error(Code::conflict, context.node_path() + " can be read; 'firnctl ipam check --fix' repairs records. Only a store that cannot be read "
-                                        "is worth this (--force does it all the same)");
+      return make_error(Code::conflict,
+                        context.node_path() +
+                            " can be read; 'firnctl ipam check --fix' repairs records. Only a store that cannot be read "
+                            "is worth this (--force does it all the same)");
     }
   }
   if (context.ask("status")) {
-    return make_error(Code::conflict, "firn-routed is running and uses the store; stop it first ('systemctl stop firn-routed'), and no container may start meanwhile");
+    return make_error(Code::conflict,
+                      "firn-routed is running and uses the store; stop it first ('systemctl stop firn-routed'), and no container "
+                      "may start meanwhile");
   }
   auto cluster = context.cluster_if_any();
   if (!cluster) return std::move(cluster).error();
@@ -92,18 +98,28 @@ Result<Exit> reset(const Context& context, bool force) {
   if (*cluster) {
     auto own = own_name(context, **cluster);
     if (!own) return std::move(own).error();
-    if (own->empty()) return make_error(Code::conflict, context.cluster_path() + " has no node with the id of this machine; put back the right one");
+    if (own->empty())
+      return make_error(Code::conflict,
+                        context.cluster_path() + " has no node with the id of this machine; put back the right one");
     name = std::move(*own);
   }
   auto boot = ipam::current_boot_id();
   if (!boot) return std::move(boot).error();
   auto live = live_endpoints(*boot, context.clock.unix_seconds());
   if (!live) return std::move(live).error();
-  auto moved = ipam::reset_node_store(context.node_path(), cluster->get(), name, *boot, *live, context.clock);
+  const auto open = [](const std::string& path) {
+    kv::SqliteOptions options;
+    options.path = path;
+    options.durability = kv::SqliteOptions::Durability::committed;
+    return kv::open_sqlite(options);
+  };
+  auto moved = ipam::reset_node_store(context.node_path(), open, cluster->get(), name, *boot, *live, context.clock);
   if (!moved) return std::move(moved).error();
   json::Writer w;
   w.begin_object().field("moved_to", *moved).field("endpoints", static_cast<uint64_t>(live->size())).end_object();
-  return context.done("the old store is " + *moved + "; the new one holds " + std::to_string(live->size()) + " endpoints that are alive here", w.text());
+  return context.done(
+      "the old store is " + *moved + "; the new one holds " + std::to_string(live->size()) + " endpoints that are alive here",
+      w.text());
 }
 
 }  // namespace
@@ -111,7 +127,8 @@ Result<Exit> reset(const Context& context, bool force) {
 void add_ipam_reset(Command& ipam, Context& context) {
   auto force = std::make_shared<bool>(false);
   ipam.verb("reset", "Replace a damaged node store by a new one, filled from the interfaces and routes that are there",
-            "systemctl stop firn-routed\nfirnctl ipam reset\nsystemctl start firn-routed", [force, &context] { return reset(context, *force); })
+            "systemctl stop firn-routed\nfirnctl ipam reset\nsystemctl start firn-routed",
+            [force, &context] { return reset(context, *force); })
       .flag("--force", "Also when the store can be read", *force);
 }
 

@@ -7,7 +7,6 @@
 #include "ipam/check.hpp"
 #include "ipam/claims.hpp"
 #include "ipam/rebuild.hpp"
-#include "lib/kv/sqlite/sqlite_store.hpp"
 #include "lib/model/keys.hpp"
 
 namespace firn::ipam {
@@ -27,7 +26,7 @@ Result<std::string> place_beside(const std::string& path) {
 
 }  // namespace
 
-Result<std::string> reset_node_store(const std::string& path, kv::Store* cluster, const std::string& node_name,
+Result<std::string> reset_node_store(const std::string& path, const OpenStore& open, kv::Store* cluster, const std::string& node_name,
                                      const std::string& boot_id, const std::vector<model::Endpoint>& live, const Clock& clock) {
   auto aside = place_beside(path);
   if (!aside) return aside;
@@ -37,10 +36,7 @@ Result<std::string> reset_node_store(const std::string& path, kv::Store* cluster
       return errno_error("move the damaged store " + path + suffix + " to " + *aside + suffix);
     }
   }
-  kv::SqliteOptions options;
-  options.path = path;
-  options.durability = kv::SqliteOptions::Durability::committed;
-  auto store = kv::open_sqlite(options);
+  auto store = open(path);
   if (!store) return std::move(store).error();
   auto written = (*store)->transact([&](kv::Transaction& tx) -> Status {
     if (!node_name.empty()) tx.put(keys::node_identity, node_name);

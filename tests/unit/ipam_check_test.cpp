@@ -295,7 +295,13 @@ TEST_F(IpamCheckTest, ADamagedFileIsReplacedAndLiveAddressesStayHeld) {
   kv::SqliteOptions opening;
   opening.path = path;
   ASSERT_FALSE(kv::open_sqlite(opening).ok());
-  const auto aside = reset_node_store(path, cluster.get(), "a", "boot-1", {live}, clock);
+  const auto open = [](const std::string& file) {
+    kv::SqliteOptions options;
+    options.path = file;
+    options.durability = kv::SqliteOptions::Durability::committed;
+    return kv::open_sqlite(options);
+  };
+  const auto aside = reset_node_store(path, open, cluster.get(), "a", "boot-1", {live}, clock);
   ASSERT_TRUE(aside.ok()) << aside.error().message;
   EXPECT_EQ(*aside, path + ".damaged-1");
   node = open_store(path);
