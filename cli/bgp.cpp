@@ -19,10 +19,12 @@ Result<Exit> status(const Context& context) {
   const BirdView view = read_bird(reply->root());
   Table table({"PEER", "ADDRESS", "AS", "STATE", "SINCE", "IN", "OUT", "LAST-ERROR"});
   for (const Session& s : view.sessions) {
-    table.add({s.peer, s.address, std::to_string(s.as_number), s.state, s.since, std::to_string(s.imported), std::to_string(s.exported), s.last_error});
+    table.add({s.peer, s.address, std::to_string(s.as_number), s.state, s.since, std::to_string(s.imported),
+               std::to_string(s.exported), s.last_error});
   }
   if (!context.json && table.empty()) context.err << "no sessions; make one with: firnctl bgp peer add NAME --address A --as N\n";
-  return context.print(reply->root().dump(), "BIRD: " + printable(view.summary()) + "\n" + (table.empty() ? "" : "\n" + table.text()));
+  return context.print(reply->root().dump(),
+                       "BIRD: " + printable(view.summary()) + "\n" + (table.empty() ? "" : "\n" + table.text()));
 }
 
 struct Settings {
@@ -67,8 +69,10 @@ void add_bgp(Command& root, Context& context) {
              [&context] { return status(context); });
 
   auto change = std::make_shared<Settings>();
-  group.verb("settings", "Show or change what holds for every node", "firnctl bgp settings\nfirnctl bgp settings --as 65001 --router-id 192.0.2.11",
-             [change, &context] { return settings(context, *change); })
+  group
+      .verb("settings", "Show or change what holds for every node",
+            "firnctl bgp settings\nfirnctl bgp settings --as 65001 --router-id 192.0.2.11",
+            [change, &context] { return settings(context, *change); })
       .option("--as", "N", "AS number of every node without its own", take_as_number(change->as_number))
       .option("--router-id", "A|default", "Router id; default: each node's first IPv4 address", Command::text(change->router_id));
 }

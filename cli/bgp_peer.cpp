@@ -24,8 +24,9 @@ struct Change {
   std::optional<std::vector<model::PrefixRule>> import_rules, export_rules;
 
   bool empty() const {
-    return !address && !as_number && !node && !interface && !source && !password_file && !port && !multihop && !hold_time && !keepalive_time &&
-           !connect_retry && !graceful_restart_time && !ttl_security && !passive && !graceful_restart && !bfd && !import_rules && !export_rules;
+    return !address && !as_number && !node && !interface && !source && !password_file && !port && !multihop && !hold_time &&
+           !keepalive_time && !connect_retry && !graceful_restart_time && !ttl_security && !passive && !graceful_restart && !bfd &&
+           !import_rules && !export_rules;
   }
 };
 
@@ -71,18 +72,24 @@ Error wrong(std::string text) { return make_error(Code::invalid, std::move(text)
 Status check(const model::BgpPeer& peer) {
   if (auto good = model::decode_bgp_peer(model::encode(peer)); !good) return std::move(good).error();
   const Address& a = peer.address;
-  if (a.is_multicast() || a.is_unspecified() || a.is_loopback()) return wrong("--address: " + a.to_string() + " cannot be a router");
-  if (a.is_link_local() && peer.interface.empty()) return wrong("--interface: is needed, because " + a.to_string() + " is link-local");
+  if (a.is_multicast() || a.is_unspecified() || a.is_loopback())
+    return wrong("--address: " + a.to_string() + " cannot be a router");
+  if (a.is_link_local() && peer.interface.empty())
+    return wrong("--interface: is needed, because " + a.to_string() + " is link-local");
   if (peer.multihop > 0 && a.is_link_local()) return wrong("--multihop: a link-local address is one hop away");
-  if (peer.multihop > 0 && !peer.interface.empty()) return wrong("--multihop: a session over several hops is bound to no --interface");
-  if (peer.interface.find_first_of("\"*?[]\\") != std::string::npos) return wrong("--interface: '" + peer.interface + "' is no interface name");
+  if (peer.multihop > 0 && !peer.interface.empty())
+    return wrong("--multihop: a session over several hops is bound to no --interface");
+  if (peer.interface.find_first_of("\"*?[]\\") != std::string::npos)
+    return wrong("--interface: '" + peer.interface + "' is no interface name");
   if (peer.source) {
     const Address& own = *peer.source;
     if (own.family() != a.family()) return wrong("--source: must be of the same family as the peer's address");
-    if (own == a || own.is_unspecified() || own.is_multicast()) return wrong("--source: " + own.to_string() + " cannot be this host's end");
+    if (own == a || own.is_unspecified() || own.is_multicast())
+      return wrong("--source: " + own.to_string() + " cannot be this host's end");
   }
   if (peer.bfd && peer.multihop > 0 && !peer.source) return wrong("--source: is needed for --bfd over several hops");
-  if (!peer.password_file.empty() && (peer.password_file.front() != '/' || peer.password_file.find_first_of("\n\r\"") != std::string::npos)) {
+  if (!peer.password_file.empty() &&
+      (peer.password_file.front() != '/' || peer.password_file.find_first_of("\n\r\"") != std::string::npos)) {
     return wrong("--password-file: must be an absolute path");
   }
   for (const auto* rules : {&peer.import_rules, &peer.export_rules}) {
@@ -106,9 +113,11 @@ Status check_against(kv::Store& cluster, const model::BgpPeer& peer) {
   if (!peers) return std::move(peers).error();
   for (const model::BgpPeer& other : *peers) {
     const bool together = other.node.empty() || peer.node.empty() || other.node == peer.node;
-    if (other.name == peer.name || !together || other.address != peer.address || other.port != peer.port || other.interface != peer.interface) continue;
-    return make_error(Code::conflict, "peer " + other.name + " has the address " + other.address.to_string() + " already; change it with 'firnctl bgp peer set " +
-                                          other.name + "'");
+    if (other.name == peer.name || !together || other.address != peer.address || other.port != peer.port ||
+        other.interface != peer.interface)
+      continue;
+    return make_error(Code::conflict, "peer " + other.name + " has the address " + other.address.to_string() +
+                                          " already; change it with 'firnctl bgp peer set " + other.name + "'");
   }
   return {};
 }
@@ -116,7 +125,8 @@ Status check_against(kv::Store& cluster, const model::BgpPeer& peer) {
 void warn(const Context& context, const model::BgpPeer& peer) {
   struct stat info {};
   if (!peer.password_file.empty() && ::stat(peer.password_file.c_str(), &info) != 0) {
-    context.err << "note: " << peer.password_file << " is not there yet; BIRD gets no new configuration until firn-routed can read it\n";
+    context.err << "note: " << peer.password_file
+                << " is not there yet; BIRD gets no new configuration until firn-routed can read it\n";
   }
 }
 
@@ -140,11 +150,13 @@ Result<Exit> add(const Context& context, const Change& change) {
   auto before = get_record(**cluster, model::keys::bgp_peer(peer.name), model::decode_bgp_peer);
   if (!before) return std::move(before).error();
   if (*before && **before == peer) return context.done("peer " + peer.name + " is there already", model::encode(peer));
-  if (*before) return make_error(Code::exists, "peer " + peer.name + " exists with other values; change it with 'firnctl bgp peer set'");
+  if (*before)
+    return make_error(Code::exists, "peer " + peer.name + " exists with other values; change it with 'firnctl bgp peer set'");
   if (auto good = check_against(**cluster, peer); !good) return std::move(good).error();
   if (auto put = put_record(**cluster, model::keys::bgp_peer(peer.name), model::encode(peer)); !put) return std::move(put).error();
   warn(context, peer);
-  return context.done("peer " + peer.name + " added (" + peer.address.to_string() + " AS " + std::to_string(peer.as_number) + ")", model::encode(peer));
+  return context.done("peer " + peer.name + " added (" + peer.address.to_string() + " AS " + std::to_string(peer.as_number) + ")",
+                      model::encode(peer));
 }
 
 Result<Exit> set(const Context& context, const Change& change) {
@@ -158,7 +170,8 @@ Result<Exit> set(const Context& context, const Change& change) {
   if (auto good = check(*peer); !good) return std::move(good).error();
   if (*peer == before) return context.done("peer " + peer->name + " is so already", model::encode(*peer));
   if (auto good = check_against(**cluster, *peer); !good) return std::move(good).error();
-  if (auto put = put_record(**cluster, model::keys::bgp_peer(peer->name), model::encode(*peer)); !put) return std::move(put).error();
+  if (auto put = put_record(**cluster, model::keys::bgp_peer(peer->name), model::encode(*peer)); !put)
+    return std::move(put).error();
   warn(context, *peer);
   return context.done("peer " + peer->name + " changed", model::encode(*peer));
 }
@@ -194,7 +207,8 @@ Result<Exit> list(const Context& context) {
   if (!peers) return std::move(peers).error();
   Table table({"NAME", "ADDRESS", "AS", "NODE", "OPTIONS"});
   for (const model::BgpPeer& peer : *peers) {
-    table.add({peer.name, peer.address.to_string(), std::to_string(peer.as_number), peer.node.empty() ? "every" : peer.node, flags_text(peer)});
+    table.add({peer.name, peer.address.to_string(), std::to_string(peer.as_number), peer.node.empty() ? "every" : peer.node,
+               flags_text(peer)});
   }
   return context.print(encode_all(*peers), table, "no peers; make one with: firnctl bgp peer add NAME --address A --as N");
 }
@@ -243,17 +257,23 @@ void add_options(Command command, Change& c) {
       .option("--port", "N", "TCP port (default: 179)", Command::number(c.port, 1, 65535))
       .option("--interface", "IF", "Interface towards it; needed for a link-local address", take_text(c.interface))
       .option("--source", "A", "Own address of the session", take_text(c.source))
-      .option("--password-file", "FILE", "File with the TCP MD5 password (RFC 2385), read by firn-routed", take_text(c.password_file))
+      .option("--password-file", "FILE", "File with the TCP MD5 password (RFC 2385), read by firn-routed",
+              take_text(c.password_file))
       .option("--multihop", "N", "Up to N hops away (default: 0, directly connected)", Command::number(c.multihop, 0, 255))
-      .toggle("ttl-security", "Accept packets only from within that many hops (RFC 5082); the router must do the same", c.ttl_security)
+      .toggle("ttl-security", "Accept packets only from within that many hops (RFC 5082); the router must do the same",
+              c.ttl_security)
       .toggle("passive", "Wait for the router to connect", c.passive)
-      .option("--hold-time", "S", "Seconds without a message until the session is down (default: 240)", Command::number(c.hold_time, 0, 65535))
-      .option("--keepalive-time", "S", "Seconds between keepalives (default: a third of the hold time)", Command::number(c.keepalive_time, 0, 65535))
+      .option("--hold-time", "S", "Seconds without a message until the session is down (default: 240)",
+              Command::number(c.hold_time, 0, 65535))
+      .option("--keepalive-time", "S", "Seconds between keepalives (default: a third of the hold time)",
+              Command::number(c.keepalive_time, 0, 65535))
       .option("--connect-retry", "S", "Seconds between attempts (default: 5)", Command::number(c.connect_retry, 1, 65535))
       .toggle("graceful-restart", "The router keeps our routes while BIRD restarts (RFC 4724; default: yes)", c.graceful_restart)
-      .option("--graceful-restart-time", "S", "For so many seconds (default: 120)", Command::number(c.graceful_restart_time, 1, 4095))
+      .option("--graceful-restart-time", "S", "For so many seconds (default: 120)",
+              Command::number(c.graceful_restart_time, 1, 4095))
       .toggle("bfd", "Detect a dead path with BFD (RFC 5880)", c.bfd)
-      .list("--import", "RULE", "'accept|reject PREFIX [ge N] [le N]' for routes from the router; the first match decides, no match rejects",
+      .list("--import", "RULE",
+            "'accept|reject PREFIX [ge N] [le N]' for routes from the router; the first match decides, no match rejects",
             take_rules(c.import_rules))
       .list("--export", "RULE", "The same for the blocks this host announces", take_rules(c.export_rules));
 }
@@ -264,12 +284,13 @@ void add_bgp_peer(Command& bgp, Context& context) {
   Command group = bgp.group("peer", "Routers to speak with");
 
   auto added = std::make_shared<Change>();
-  Command add_verb = group.verb("add", "Add a router",
-                                "firnctl bgp peer add tor-a --address 192.0.2.1 --as 65000\n"
-                                "firnctl bgp peer add tor-a --address 192.0.2.1 --as 65000 --node node-a --password-file /etc/firn/tor-a.password --bfd\n"
-                                "firnctl bgp peer add spine --address 198.51.100.1 --as 65100 --multihop 3 \\\n"
-                                "    --export 'accept 10.44.0.0/16 le 26' --import 'accept 10.0.0.0/8 ge 16 le 28'",
-                                [added, &context] { return add(context, *added); });
+  Command add_verb = group.verb(
+      "add", "Add a router",
+      "firnctl bgp peer add tor-a --address 192.0.2.1 --as 65000\n"
+      "firnctl bgp peer add tor-a --address 192.0.2.1 --as 65000 --node node-a --password-file /etc/firn/tor-a.password --bfd\n"
+      "firnctl bgp peer add spine --address 198.51.100.1 --as 65100 --multihop 3 \\\n"
+      "    --export 'accept 10.44.0.0/16 le 26' --import 'accept 10.0.0.0/8 ge 16 le 28'",
+      [added, &context] { return add(context, *added); });
   add_verb.positional("NAME", "Name of the peer", Command::text(added->name));
   add_options(add_verb, *added);
 
@@ -288,7 +309,9 @@ void add_bgp_peer(Command& bgp, Context& context) {
   add_options(set_verb, *changed);
 
   auto removed = std::make_shared<std::string>();
-  group.verb("remove", "Remove a router; its session ends", "firnctl bgp peer remove tor-a", [removed, &context] { return remove(context, *removed); })
+  group
+      .verb("remove", "Remove a router; its session ends", "firnctl bgp peer remove tor-a",
+            [removed, &context] { return remove(context, *removed); })
       .positional("PEER", "Name of the peer", Command::text(*removed));
 }
 

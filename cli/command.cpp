@@ -20,6 +20,7 @@ struct Command::Node {
   std::vector<CompletionOption> options;
   Run run;
   std::function<void(Command&)> everywhere;  // of the root alone
+  std::string refusal;                       // of the root alone: what a Take said; CLI11 itself has no words for it
 
   Node& root() { return parent == nullptr ? *this : parent->root(); }
   std::string path() const { return parent == nullptr ? app->get_name() : parent->path() + " " + app->get_name(); }
@@ -30,19 +31,11 @@ struct Command::Node {
     return *this;
   }
   Node& add(const std::string& name, const std::string& summary);
+  CLI::callback_t callback_of(Take take, const std::string& name);
   void list(std::vector<CompletionCommand>& out) const;
 };
 
 namespace {
-
-CLI::callback_t callback_of(Take take, std::string name) {
-  return [take = std::move(take), name = std::move(name)](const CLI::results_t& values) {
-    for (const std::string& value : values) {
-      if (auto taken = take(value); !taken) throw CLI::ValidationError(name, taken.error().message);
-    }
-    return true;
-  };
-}
 
 std::vector<std::string> split_names(const std::string& names) {
   std::vector<std::string> out;
@@ -69,6 +62,18 @@ std::string lowered(std::string text) {
 }
 
 }  // namespace
+
+CLI::callback_t Command::Node::callback_of(Take take, const std::string& name) {
+  return [take = std::move(take), name, &refusal = root().refusal](const CLI::results_t& values) {
+    for (const std::string& value : values) {
+      auto taken = take(value);
+      if (taken) continue;
+      refusal = name + ": " + taken.error().message;
+      return false;
+    }
+    return true;
+  };
+}
 
 Command::Node& Command::Node::add(const std::string& name, const std::string& summary) {
   auto child = std::make_unique<Node>();
@@ -115,7 +120,7 @@ Command Command::verb(const std::string& name, const std::string& summary, const
 }
 
 Command& Command::positional(const std::string& value, const std::string& help, Take take, Need need) {
-  CLI::Option* option = node_->app->add_option(value, callback_of(std::move(take), value), help);
+  CLI::Option* option = node_->app->add_option(value, node_->callback_of(std::move(take), value), help);
   option->type_name("")->required(need == Need::required);
   node_->positionals.push_back(value);
   return *this;
@@ -123,14 +128,14 @@ Command& Command::positional(const std::string& value, const std::string& help, 
 
 Command& Command::option(const std::string& names, const std::string& value, const std::string& help, Take take) {
   const auto all = split_names(names);
-  node_->app->add_option(names, callback_of(std::move(take), all.back()), help)->type_name(value);
+  node_->app->add_option(names, node_->callback_of(std::move(take), all.back()), help)->type_name(value);
   node_->options.push_back({all, true});
   return *this;
 }
 
 Command& Command::list(const std::string& names, const std::string& value, const std::string& help, Take take) {
   const auto all = split_names(names);
-  node_->app->add_option(names, callback_of(std::move(take), all.back()), help)->type_name(value + " ...")->take_all();
+  node_->app->add_option(names, node_->callback_of(std::move(take), all.back()), help)->type_name(value + " ...")->take_all();
   node_->options.push_back({all, true});
   return *this;
 }
@@ -161,7 +166,8 @@ Take Command::number(std::optional<int>& target, int least, int most) {
     int number = 0;
     const auto [end, ec] = std::from_chars(value.data(), value.data() + value.size(), number);
     if (ec != std::errc{} || end != value.data() + value.size() || number < least || number > most) {
-      return make_error(Code::invalid, "'" + value + "' is not a number from " + std::to_string(least) + " to " + std::to_string(most));
+      return make_error(Code::invalid,
+                        "'" + value + "' is not a number from " + std::to_string(least) + " to " + std::to_string(most));
     }
     target = number;
     return {};
@@ -197,13 +203,16 @@ std::string Program::bash_completion() const {
 }
 
 int Program::run(int argc, const char* const* argv, std::ostream& out, std::ostream& err) {
+  root_->refusal.clear();
   try {
     root_->app->parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return root_->app->exit(error, out, err);  // --help, --version
     const Command::Node& place = root_->deepest();
     std::string what = lowered(error.what());
-    if (!place.children.empty()) {
+    if (!root_->refusal.empty()) {
+      what = root_->refusal;
+    } else if (!place.children.empty()) {
       const auto rest = place.app->remaining();
       what = rest.empty() ? "a command is missing" : "there is no command '" + rest.front() + "'";
     }

@@ -12,8 +12,8 @@ struct CompletionOption {
 };
 
 struct CompletionCommand {
-  std::string path;                      // "firnctl pool create"
-  std::vector<std::string> words;        // its sub-commands
+  std::string path;                // "firnctl pool create"
+  std::vector<std::string> words;  // its sub-commands
   std::vector<CompletionOption> options;
   std::vector<std::string> positionals;  // "NAME", "CIDR"; POOL, PEER, NODE and HANDLE complete existing names
 };

@@ -35,16 +35,18 @@ Result<std::unique_ptr<kv::Store>> Context::node_store() const {
   auto store = open_existing(node_path(), kv::SqliteOptions::Durability::committed);
   if (store) return store;
   if (store.error().is(Code::not_found)) {
-    return make_error(Code::io, "there is no firn state in " + state_dir +
-                                    "; run 'firnctl init', or name the directory with --state-dir, if containers were attached with "
-                                    "another stateDir");
+    return make_error(Code::io,
+                      "there is no firn state in " + state_dir +
+                          "; run 'firnctl init', or name the directory with --state-dir, if containers were attached with "
+                          "another stateDir");
   }
   return advise(std::move(store).error());
 }
 
 Result<std::unique_ptr<kv::Store>> Context::cluster_store() const {
   auto store = cluster_if_any();
-  if (store && !*store) return make_error(Code::io, "this host has no cluster state in " + state_dir + "; run 'firnctl init' first");
+  if (store && !*store)
+    return make_error(Code::io, "this host has no cluster state in " + state_dir + "; run 'firnctl init' first");
   return store;
 }
 

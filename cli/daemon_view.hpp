@@ -16,9 +16,9 @@ struct Session {
   std::string peer, address, state, since, last_error;
   int64_t as_number = 0;
   bool established = false;
-  int64_t imported = 0, exported = 0;    // prefixes, over all channels
+  int64_t imported = 0, exported = 0;  // prefixes, over all channels
   std::vector<Prefix> announced;
-  std::string announced_error;           // why `announced` is not known
+  std::string announced_error;  // why `announced` is not known
 };
 
 struct BirdView {

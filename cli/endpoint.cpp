@@ -8,8 +8,8 @@ namespace firn::cli {
 
 namespace {
 
-constexpr size_t short_id = 12;    // as container runtimes show the 64 digits of an id
-constexpr size_t least_prefix = 4; // of an id, so that a typing mistake does not match
+constexpr size_t short_id = 12;     // as container runtimes show the 64 digits of an id
+constexpr size_t least_prefix = 4;  // of an id, so that a typing mistake does not match
 
 std::string pod_text(const model::Endpoint& e) { return e.pod_name.empty() ? "" : e.pod_namespace + "/" + e.pod_name; }
 std::string kind_text(const model::Endpoint& e) { return e.kind == model::EndpointKind::interface ? "interface" : "address"; }
@@ -33,7 +33,8 @@ Result<Exit> list(const Context& context, const std::string& network) {
   for (const model::Endpoint& e : *all) {
     table.add({container_text(e), e.ifname, e.network, join(e.addresses), e.host_ifname, pod_text(e), time_text(e.created_at)});
   }
-  return context.print(encode_all(*all), table, network.empty() ? "no endpoints on this host" : "no endpoints of network " + network + " on this host");
+  return context.print(encode_all(*all), table,
+                       network.empty() ? "no endpoints on this host" : "no endpoints of network " + network + " on this host");
 }
 
 // By handle, address, or container id (whole, or its unique beginning); several interfaces of one container are all shown.
@@ -45,23 +46,29 @@ Result<std::vector<model::Endpoint>> matching(const std::vector<model::Endpoint>
   };
   if (auto found = select([&](const model::Endpoint& e) { return model::handle_of(e) == what; }); !found.empty()) return found;
   if (auto address = Address::parse(what)) {
-    auto found = select([&](const model::Endpoint& e) { return std::find(e.addresses.begin(), e.addresses.end(), *address) != e.addresses.end(); });
+    auto found = select(
+        [&](const model::Endpoint& e) { return std::find(e.addresses.begin(), e.addresses.end(), *address) != e.addresses.end(); });
     if (!found.empty()) return found;
-    return make_error(Code::not_found, "no endpoint of this host has the address " + what + "; 'firnctl route why " + what + "' follows it");
+    return make_error(Code::not_found,
+                      "no endpoint of this host has the address " + what + "; 'firnctl route why " + what + "' follows it");
   }
   if (auto found = select([&](const model::Endpoint& e) { return e.container_id == what; }); !found.empty()) return found;
   auto found = select([&](const model::Endpoint& e) { return what.size() >= least_prefix && e.container_id.starts_with(what); });
   if (found.empty()) return make_error(Code::not_found, "there is no endpoint " + what + "; 'firnctl endpoint list' shows them");
   for (const model::Endpoint& e : found) {
     if (e.container_id == found.front().container_id) continue;
-    return make_error(Code::invalid, "several containers begin with " + what + ": " + found.front().container_id + ", " + e.container_id + " ...");
+    return make_error(Code::invalid,
+                      "several containers begin with " + what + ": " + found.front().container_id + ", " + e.container_id + " ...");
   }
   return found;
 }
 
 std::string sheet_of(const model::Endpoint& e) {
   Sheet sheet;
-  sheet.line("Handle", model::handle_of(e)).line("Network", e.network).line("Container", e.container_id).line("Interface", e.ifname);
+  sheet.line("Handle", model::handle_of(e))
+      .line("Network", e.network)
+      .line("Container", e.container_id)
+      .line("Interface", e.ifname);
   sheet.line("Kind", kind_text(e)).line("Addresses", join(e.addresses));
   sheet.line("Leased by firn", e.leased ? "yes" : "no, by another IPAM plugin");
   if (e.kind == model::EndpointKind::interface) {
@@ -91,14 +98,16 @@ void add_endpoint(Command& root, Context& context) {
   Command group = root.group("endpoint", "Containers attached to this host");
 
   auto network = std::make_shared<std::string>();
-  group.verb("list", "List the endpoints", "firnctl endpoint list\nfirnctl endpoint list --network web -o json",
-             [network, &context] { return list(context, *network); })
+  group
+      .verb("list", "List the endpoints", "firnctl endpoint list\nfirnctl endpoint list --network web -o json",
+            [network, &context] { return list(context, *network); })
       .option("--network", "NAME", "Only of this CNI network", Command::text(*network));
 
   auto what = std::make_shared<std::string>();
-  group.verb("show", "Show what is recorded of a container",
-             "firnctl endpoint show 0123456789ab\nfirnctl endpoint show 10.44.0.7\nfirnctl endpoint show web/0123456789ab/eth0",
-             [what, &context] { return show(context, *what); })
+  group
+      .verb("show", "Show what is recorded of a container",
+            "firnctl endpoint show 0123456789ab\nfirnctl endpoint show 10.44.0.7\nfirnctl endpoint show web/0123456789ab/eth0",
+            [what, &context] { return show(context, *what); })
       .positional("HANDLE", "Container id (or its beginning), address, or NETWORK/CONTAINER/INTERFACE", Command::text(*what));
 }
 

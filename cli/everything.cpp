@@ -6,16 +6,19 @@ namespace firn::cli {
 
 void add_everything(Program& program, Context& context) {
   program.everywhere([&context](Command& command) {
-    command.option("-o,--output", "table|json", "Form of the output (default: table)", [&context](const std::string& form) -> Status {
-      if (form != "table" && form != "json") return make_error(Code::invalid, "'" + form + "' is neither table nor json");
-      context.json = form == "json";
-      return {};
-    });
-    command.option("--state-dir", "DIR", "Where the state lives (default: $FIRN_STATE_DIR or /var/lib/firn)", [&context](const std::string& path) -> Status {
-      if (path.empty()) return make_error(Code::invalid, "must not be empty");
-      context.state_dir = path;
-      return {};
-    });
+    command.option("-o,--output", "table|json", "Form of the output (default: table)",
+                   [&context](const std::string& form) -> Status {
+                     if (form != "table" && form != "json")
+                       return make_error(Code::invalid, "'" + form + "' is neither table nor json");
+                     context.json = form == "json";
+                     return {};
+                   });
+    command.option("--state-dir", "DIR", "Where the state lives (default: $FIRN_STATE_DIR or /var/lib/firn)",
+                   [&context](const std::string& path) -> Status {
+                     if (path.empty()) return make_error(Code::invalid, "must not be empty");
+                     context.state_dir = path;
+                     return {};
+                   });
     command.option("--socket", "PATH", "Socket of firn-routed (default: /run/firn/routed.sock)", Command::text(context.socket));
   });
   Command root = program.root();

@@ -34,7 +34,8 @@ std::string host_name() {
   char buffer[256] = {};
   if (::gethostname(buffer, sizeof buffer - 1) != 0) return {};
   std::string name = buffer;
-  std::transform(name.begin(), name.end(), name.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+  std::transform(name.begin(), name.end(), name.begin(),
+                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
   return name;
 }
 
@@ -91,7 +92,8 @@ Status check_args(Args& args) {
     return error;
   }
   if (args.router_id && (!args.router_id->is_v4() || args.router_id->is_unspecified())) {
-    return make_error(Code::invalid, "--router-id: " + args.router_id->to_string() + " must have the form of an IPv4 address and not be 0.0.0.0");
+    return make_error(Code::invalid,
+                      "--router-id: " + args.router_id->to_string() + " must have the form of an IPv4 address and not be 0.0.0.0");
   }
   for (size_t i = 0; i < args.pools.size(); ++i) {
     if (auto good = ipam::validate(args.pools[i]); !good) return good;
@@ -99,7 +101,8 @@ Status check_args(Args& args) {
       const model::Pool &a = args.pools[j], &b = args.pools[i];
       if (a.name == b.name) return make_error(Code::invalid, "pool " + a.name + " is given twice");
       if (a.cidr.overlaps(b.cidr)) {
-        return make_error(Code::conflict, "pools " + a.name + " (" + a.cidr.to_string() + ") and " + b.name + " (" + b.cidr.to_string() + ") overlap");
+        return make_error(Code::conflict, "pools " + a.name + " (" + a.cidr.to_string() + ") and " + b.name + " (" +
+                                              b.cidr.to_string() + ") overlap");
       }
     }
   }
@@ -121,7 +124,8 @@ Result<std::vector<std::string>> differences(kv::Store& cluster, const std::stri
   if (!pools) return std::move(pools).error();
   if (!args.addresses.empty()) differs("addresses", *node ? join((*node)->addresses) : "none", join(args.addresses));
   if (!args.labels.empty()) differs("labels", *node ? labels_text((*node)->labels) : "none", labels_text(args.labels));
-  if (args.as_number) differs("AS number", *settings ? std::to_string((*settings)->as_number) : "not set", std::to_string(*args.as_number));
+  if (args.as_number)
+    differs("AS number", *settings ? std::to_string((*settings)->as_number) : "not set", std::to_string(*args.as_number));
   if (args.router_id) {
     const bool set = *settings && (*settings)->router_id;
     differs("router id", set ? (*settings)->router_id->to_string() : "not set", args.router_id->to_string());
@@ -141,7 +145,8 @@ Status check_pools(kv::Store& store, const std::vector<model::Pool>& asked) {
     for (const model::Pool& b : *pools) {
       const bool same = a.name == b.name && a.cidr == b.cidr && a.block_size == b.block_size;
       if (!same && (a.name == b.name || a.cidr.overlaps(b.cidr))) {
-        return make_error(Code::conflict, "pool " + a.name + " (" + a.cidr.to_string() + "): pool " + b.name + " (" + b.cidr.to_string() + ") is in the way");
+        return make_error(Code::conflict, "pool " + a.name + " (" + a.cidr.to_string() + "): pool " + b.name + " (" +
+                                              b.cidr.to_string() + ") is in the way");
       }
     }
   }
@@ -215,8 +220,10 @@ Result<Exit> init(const Context& context, Args args) {
     auto differ = differences(**cluster, self, args, named);
     if (!differ) return std::move(differ).error();
     if (!differ->empty()) {
-      return make_error(Code::conflict, "this host is initialised already, as " + self + ", and differs from what is asked: " + join(*differ, "; ") +
-                                            "; nothing was changed; use 'firnctl node set', 'firnctl bgp settings' and 'firnctl pool create'");
+      return make_error(Code::conflict,
+                        "this host is initialised already, as " + self +
+                            ", and differs from what is asked: " + join(*differ, "; ") +
+                            "; nothing was changed; use 'firnctl node set', 'firnctl bgp settings' and 'firnctl pool create'");
     }
     return context.done(self + " is initialised already (" + context.state_dir + "); nothing to do",
                         w.field("name", self).field("changed", false).end_object().text());
@@ -247,8 +254,10 @@ void add_init(Command& root, Context& context) {
             "firnctl init --pool v4=10.44.0.0/16,block-size=24 --pool v6=fd00:44::/64 --label rack=r1",
             [args, &context] { return init(context, *args); })
       .option("--name", "NODE", "Name of this node (default: the host name)", Command::text(args->name))
-      .list("--address", "A", "How peers reach this host; may be repeated (default: source address of the default route)", take_addresses(args->addresses))
-      .option("--as", "N", "AS number of this host and of every node without its own (default: 64512)", take_as_number(args->as_number))
+      .list("--address", "A", "How peers reach this host; may be repeated (default: source address of the default route)",
+            take_addresses(args->addresses))
+      .option("--as", "N", "AS number of this host and of every node without its own (default: 64512)",
+              take_as_number(args->as_number))
       .option("--router-id", "A", "BGP router id (default: the node's first IPv4 address)", take_address(args->router_id))
       .list("--pool", "NAME=CIDR[,block-size=N]", "Make a pool of addresses; may be repeated",
             [args](const std::string& text) -> Status {
@@ -257,7 +266,8 @@ void add_init(Command& root, Context& context) {
               args->pools.push_back(std::move(*pool));
               return {};
             })
-      .list("--label", "KEY=VALUE", "Label of this node, for pools with a node selector; may be repeated", take_label(args->labels));
+      .list("--label", "KEY=VALUE", "Label of this node, for pools with a node selector; may be repeated",
+            take_label(args->labels));
 }
 
 }  // namespace firn::cli

@@ -51,8 +51,8 @@ Result<Exit> show(const Context& context) {
   Table pools({"POOL", "CIDR", "BLOCKS", "ADDRESSES", "USED", "FREE", "COOLING"});
   for (const ipam::PoolUse& use : *usage) {
     const uint64_t free = use.capacity > use.used ? use.capacity - use.used : 0;
-    pools.add({use.pool.name, use.pool.cidr.to_string(), std::to_string(use.blocks), std::to_string(use.capacity), std::to_string(use.used),
-               std::to_string(free), std::to_string(use.cooling)});
+    pools.add({use.pool.name, use.pool.cidr.to_string(), std::to_string(use.blocks), std::to_string(use.capacity),
+               std::to_string(use.used), std::to_string(free), std::to_string(use.cooling)});
     w.begin_object().field("name", use.pool.name).field("cidr", use.pool.cidr.to_string()).field("blocks", use.blocks);
     w.field("capacity", use.capacity).field("used", use.used).field("free", free).field("cooling", use.cooling).end_object();
   }
@@ -63,7 +63,11 @@ Result<Exit> show(const Context& context) {
     table.add({use.block.prefix.to_string(), use.block.pool, kind, std::to_string(use.size), std::to_string(use.size - use.free),
                std::to_string(use.free), std::to_string(use.cooling)});
     w.begin_object().field("prefix", use.block.prefix.to_string()).field("pool", use.block.pool).field("use", kind);
-    w.field("addresses", use.size).field("used", use.size - use.free).field("free", use.free).field("cooling", use.cooling).end_object();
+    w.field("addresses", use.size)
+        .field("used", use.size - use.free)
+        .field("free", use.free)
+        .field("cooling", use.cooling)
+        .end_object();
   }
   w.end_array().end_object();
   if (!context.json && pools.empty()) {
@@ -141,7 +145,9 @@ Result<Exit> release(const Context& context, Release args) {
   if (args.address) {
     auto lease = allocator->holder(*args.address);
     if (!lease) return std::move(lease).error();
-    if (!*lease) return make_error(Code::not_found, args.address->to_string() + " is not leased on this host; 'firnctl ipam show --address' tells more");
+    if (!*lease)
+      return make_error(Code::not_found,
+                        args.address->to_string() + " is not leased on this host; 'firnctl ipam show --address' tells more");
     args.handle = (*lease)->handle;
   }
   auto endpoint = allocator->find(args.handle);
@@ -152,9 +158,10 @@ Result<Exit> release(const Context& context, Release args) {
     return make_error(args.address ? Code::conflict : Code::not_found, why);
   }
   if (!args.force && ipam::namespace_alive(**endpoint)) {
-    return make_error(Code::conflict, args.handle + " is alive: its network namespace " + (*endpoint)->netns +
-                                          " is there, and the container would go on using the address; stop the container, or take it away "
-                                          "with --force");
+    return make_error(Code::conflict,
+                      args.handle + " is alive: its network namespace " + (*endpoint)->netns +
+                          " is there, and the container would go on using the address; stop the container, or take it away "
+                          "with --force");
   }
   auto released = allocator->release(args.handle);
   if (!released) return std::move(released).error();
@@ -168,16 +175,22 @@ void add_ipam(Command& root, Context& context) {
   Command group = root.group("ipam", "Addresses of this host");
 
   auto shown = std::make_shared<std::optional<Address>>();
-  group.verb("show", "Show pools and blocks with their use, or one address", "firnctl ipam show\nfirnctl ipam show --address 10.44.0.7",
-             [shown, &context] { return *shown ? show_address(context, **shown) : show(context); })
+  group
+      .verb("show", "Show pools and blocks with their use, or one address",
+            "firnctl ipam show\nfirnctl ipam show --address 10.44.0.7",
+            [shown, &context] { return *shown ? show_address(context, **shown) : show(context); })
       .option("--address", "A", "Show who holds this address", take_address(*shown));
 
   auto args = std::make_shared<Release>();
-  group.verb("release", "Give back addresses whose container is gone without a DEL",
-             "firnctl ipam release 10.44.0.7\nfirnctl ipam release --handle web/0123456789ab/eth0\nfirnctl ipam release 10.44.0.7 --force",
-             [args, &context] { return release(context, *args); })
-      .positional("ADDRESS", "One of the container's addresses; all of them are released", take_address(args->address), Need::optional)
-      .option("--handle", "HANDLE", "NETWORK/CONTAINER/INTERFACE, as 'firnctl endpoint list -o json' shows", Command::text(args->handle))
+  group
+      .verb("release", "Give back addresses whose container is gone without a DEL",
+            "firnctl ipam release 10.44.0.7\nfirnctl ipam release --handle web/0123456789ab/eth0\nfirnctl ipam release 10.44.0.7 "
+            "--force",
+            [args, &context] { return release(context, *args); })
+      .positional("ADDRESS", "One of the container's addresses; all of them are released", take_address(args->address),
+                  Need::optional)
+      .option("--handle", "HANDLE", "NETWORK/CONTAINER/INTERFACE, as 'firnctl endpoint list -o json' shows",
+              Command::text(args->handle))
       .flag("--force", "Also while the container's network namespace is alive", args->force);
 
   add_ipam_check(group, context);

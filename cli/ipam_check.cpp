@@ -14,7 +14,12 @@ std::string problems_json(const std::vector<ipam::Problem>& problems) {
   json::Writer w;
   w.begin_array();
   for (const ipam::Problem& p : problems) {
-    w.begin_object().field("kind", to_string(p.kind)).field("object", p.object).field("words", p.words).field("fixable", p.fixable).end_object();
+    w.begin_object()
+        .field("kind", to_string(p.kind))
+        .field("object", p.object)
+        .field("words", p.words)
+        .field("fixable", p.fixable)
+        .end_object();
   }
   return std::move(w.end_array()).take();
 }

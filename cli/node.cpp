@@ -84,7 +84,8 @@ Result<Exit> set(const Context& context, const Change& change) {
   const model::Node before = *node;
   if (auto applied = apply(change, *node); !applied) return std::move(applied).error();
   if (*node == before) return context.done("node " + node->name + " is so already", model::encode(*node));
-  if (auto put = put_record(*stores->cluster, model::keys::node(node->name), model::encode(*node)); !put) return std::move(put).error();
+  if (auto put = put_record(*stores->cluster, model::keys::node(node->name), model::encode(*node)); !put)
+    return std::move(put).error();
   return context.done("node " + node->name + " changed", model::encode(*node));
 }
 
@@ -95,16 +96,20 @@ void add_node(Command& root, Context& context) {
   node.verb("list", "List the nodes", "firnctl node list\nfirnctl node list -o json", [&context] { return list(context); });
 
   auto name = std::make_shared<std::string>();
-  node.verb("show", "Show one node (default: this host)", "firnctl node show\nfirnctl node show node-b", [name, &context] { return show(context, *name); })
+  node.verb("show", "Show one node (default: this host)", "firnctl node show\nfirnctl node show node-b",
+            [name, &context] { return show(context, *name); })
       .positional("NODE", "Its name", Command::text(*name), Need::optional);
 
   auto change = std::make_shared<Change>();
   node.verb("set", "Change a node (default: this host)",
-            "firnctl node set --as 65002\nfirnctl node set --label rack=r2 --label old-\nfirnctl node set node-b --address 192.0.2.12",
+            "firnctl node set --as 65002\nfirnctl node set --label rack=r2 --label old-\nfirnctl node set node-b --address "
+            "192.0.2.12",
             [change, &context] { return set(context, *change); })
       .positional("NODE", "Its name", Command::text(change->name), Need::optional)
-      .option("--as", "N|default", "AS number of this node alone; default: the one of 'firnctl bgp settings'", Command::text(change->as_number))
-      .list("--address", "A", "How peers reach the node; replaces all its addresses; may be repeated", take_addresses(change->addresses))
+      .option("--as", "N|default", "AS number of this node alone; default: the one of 'firnctl bgp settings'",
+              Command::text(change->as_number))
+      .list("--address", "A", "How peers reach the node; replaces all its addresses; may be repeated",
+            take_addresses(change->addresses))
       .list("--label", "KEY=VALUE|KEY-", "Set a label, or remove it; may be repeated", [change](const std::string& text) -> Status {
         change->labels.push_back(text);
         return {};

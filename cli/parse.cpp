@@ -20,7 +20,8 @@ std::optional<uint64_t> digits(std::string_view text) {
 }
 
 bool label_part(std::string_view text) {
-  return text.size() <= 253 && std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c < 0x7f && c != '=' && c != ','; });
+  return text.size() <= 253 &&
+         std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c < 0x7f && c != '=' && c != ','; });
 }
 
 std::vector<std::string> words_of(std::string_view text) {
@@ -87,7 +88,8 @@ Result<uint32_t> parse_as_number(std::string_view text) {
 
 Result<std::pair<std::string, std::string>> parse_label(std::string_view text) {
   const auto equals = text.find('=');
-  if (equals == 0 || equals == std::string_view::npos || !label_part(text.substr(0, equals)) || !label_part(text.substr(equals + 1))) {
+  if (equals == 0 || equals == std::string_view::npos || !label_part(text.substr(0, equals)) ||
+      !label_part(text.substr(equals + 1))) {
     return expected(text, "a label (KEY=VALUE, each up to 253 printable characters without blanks, '=' and ',')");
   }
   return std::pair<std::string, std::string>(text.substr(0, equals), text.substr(equals + 1));
@@ -178,7 +180,8 @@ Take take_addresses(std::vector<Address>& target) {
   return [&target](const std::string& text) -> Status {
     auto address = Address::parse(text);
     if (!address) return std::move(address).error();
-    if (std::find(target.begin(), target.end(), *address) != target.end()) return make_error(Code::invalid, text + " is given twice");
+    if (std::find(target.begin(), target.end(), *address) != target.end())
+      return make_error(Code::invalid, text + " is given twice");
     target.push_back(*address);
     return {};
   };

@@ -54,7 +54,8 @@ Result<model::Pool> find(const std::vector<model::Pool>& pools, const std::strin
 std::string scope(const model::Pool& pool) { return pool.node_only ? "this host" : "cluster"; }
 std::string state(const model::Pool& pool) { return pool.disabled ? "disabled" : "enabled"; }
 
-Result<Exit> create(const Context& context, model::Pool pool, const std::optional<int>& block_size, const std::optional<Labels>& selector) {
+Result<Exit> create(const Context& context, model::Pool pool, const std::optional<int>& block_size,
+                    const std::optional<Labels>& selector) {
   pool.block_size = block_size.value_or(default_block_size(pool.cidr));
   if (selector) pool.node_selector = *selector;
   if (auto good = ipam::validate(pool); !good) return std::move(good).error();
@@ -65,13 +66,14 @@ Result<Exit> create(const Context& context, model::Pool pool, const std::optiona
   for (const model::Pool& other : *here) {
     if (!other.cidr.overlaps(pool.cidr)) continue;
     return make_error(Code::conflict, "pool " + pool.name + " (" + pool.cidr.to_string() + ") overlaps with " + other.name +
-                                          ", which a CNI configuration with ipam.subnet made on this host; 'firnctl pool delete " + other.name +
-                                          "' removes it once its containers are gone");
+                                          ", which a CNI configuration with ipam.subnet made on this host; 'firnctl pool delete " +
+                                          other.name + "' removes it once its containers are gone");
   }
   if (auto created = ipam::create_pool(*stores->cluster, pool); !created) return std::move(created).error();
   if (auto mirrored = context.mirror(*stores); !mirrored) return std::move(mirrored).error();
-  return context.done("pool " + pool.name + " created (" + pool.cidr.to_string() + ", blocks of /" + std::to_string(pool.block_size) + ")",
-                      model::encode(pool));
+  return context.done(
+      "pool " + pool.name + " created (" + pool.cidr.to_string() + ", blocks of /" + std::to_string(pool.block_size) + ")",
+      model::encode(pool));
 }
 
 Result<Exit> list(const Context& context) {
@@ -81,7 +83,8 @@ Result<Exit> list(const Context& context) {
   if (!pools) return std::move(pools).error();
   Table table({"NAME", "CIDR", "BLOCK", "SCOPE", "STATE", "SELECTOR"});
   for (const model::Pool& pool : *pools) {
-    table.add({pool.name, pool.cidr.to_string(), "/" + std::to_string(pool.block_size), scope(pool), state(pool), labels_text(pool.node_selector)});
+    table.add({pool.name, pool.cidr.to_string(), "/" + std::to_string(pool.block_size), scope(pool), state(pool),
+               labels_text(pool.node_selector)});
   }
   return context.print(encode_all(*pools), table, "no pools; make one with: firnctl pool create NAME CIDR");
 }
@@ -113,7 +116,8 @@ Result<Exit> show(const Context& context, const std::string& name) {
     if (use.pool.name != name) continue;
     w.field("blocks", use.blocks).field("capacity", use.capacity).field("used", use.used).field("cooling", use.cooling);
     sheet.line("Blocks here", std::to_string(use.blocks));
-    sheet.line("Addresses here", std::to_string(use.used) + " used of " + std::to_string(use.capacity) + ", " + std::to_string(use.cooling) + " cooling");
+    sheet.line("Addresses here", std::to_string(use.used) + " used of " + std::to_string(use.capacity) + ", " +
+                                     std::to_string(use.cooling) + " cooling");
   }
   std::string text = sheet.text();
   if (!claims.empty()) {
@@ -168,7 +172,8 @@ Result<Exit> remove(const Context& context, const std::string& name) {
   *opened = {};
   auto stores = context.stores();
   if (!stores) return std::move(stores).error();
-  if (auto deleted = ipam::delete_pool(*stores->cluster, *stores->node, name, stores->name); !deleted) return std::move(deleted).error();
+  if (auto deleted = ipam::delete_pool(*stores->cluster, *stores->node, name, stores->name); !deleted)
+    return std::move(deleted).error();
   if (auto mirrored = context.mirror(*stores); !mirrored) return std::move(mirrored).error();
   return context.done("pool " + name + " deleted", model::encode(*pool));
 }
@@ -184,36 +189,43 @@ void add_pool(Command& root, Context& context) {
     std::optional<Labels> selector;
   };
   auto args = std::make_shared<Create>();
-  group.verb("create", "Make a pool",
-             "firnctl pool create web 10.44.0.0/16\n"
-             "firnctl pool create web6 fd00:44::/64 --block-size 120\n"
-             "firnctl pool create edge 192.0.2.0/24 --node-selector rack=r1,zone=a",
-             [args, &context] { return create(context, args->pool, args->block_size, args->selector); })
+  group
+      .verb("create", "Make a pool",
+            "firnctl pool create web 10.44.0.0/16\n"
+            "firnctl pool create web6 fd00:44::/64 --block-size 120\n"
+            "firnctl pool create edge 192.0.2.0/24 --node-selector rack=r1,zone=a",
+            [args, &context] { return create(context, args->pool, args->block_size, args->selector); })
       .positional("NAME", "Name of the pool", Command::text(args->pool.name))
       .positional("CIDR", "Its addresses, IPv4 or IPv6", take_prefix(args->pool.cidr))
-      .option("--block-size", "N", "Prefix length of the blocks that hosts claim (default: 26, IPv6 122)", Command::number(args->block_size, 0, 128))
+      .option("--block-size", "N", "Prefix length of the blocks that hosts claim (default: 26, IPv6 122)",
+              Command::number(args->block_size, 0, 128))
       .option("--node-selector", "K=V,...", "Only nodes with these labels take blocks", take_selector(args->selector))
       .flag("--disabled", "Give no addresses out yet", args->pool.disabled);
 
   group.verb("list", "List the pools", "firnctl pool list\nfirnctl pool list -o json", [&context] { return list(context); });
 
   auto shown = std::make_shared<std::string>();
-  group.verb("show", "Show one pool, its blocks and its use on this host", "firnctl pool show web", [shown, &context] { return show(context, *shown); })
+  group
+      .verb("show", "Show one pool, its blocks and its use on this host", "firnctl pool show web",
+            [shown, &context] { return show(context, *shown); })
       .positional("POOL", "Name of the pool", Command::text(*shown));
 
   auto change = std::make_shared<Change>();
-  group.verb("set", "Change a pool; live addresses never move",
-             "firnctl pool set web --disabled\nfirnctl pool set web --enabled\nfirnctl pool set web --node-selector rack=r1\n"
-             "firnctl pool set web --node-selector ''",
-             [change, &context] { return set(context, *change); })
+  group
+      .verb("set", "Change a pool; live addresses never move",
+            "firnctl pool set web --disabled\nfirnctl pool set web --enabled\nfirnctl pool set web --node-selector rack=r1\n"
+            "firnctl pool set web --node-selector ''",
+            [change, &context] { return set(context, *change); })
       .positional("POOL", "Name of the pool", Command::text(change->name))
       .flag("--disabled", "Give no new addresses out; live ones stay", change->disable)
       .flag("--enabled", "Give addresses out again", change->enable)
-      .option("--node-selector", "K=V,...", "Only nodes with these labels take new blocks; '' for every node", take_selector(change->selector));
+      .option("--node-selector", "K=V,...", "Only nodes with these labels take new blocks; '' for every node",
+              take_selector(change->selector));
 
   auto removed = std::make_shared<std::string>();
-  group.verb("delete", "Delete a pool that nobody uses; otherwise the holders are named", "firnctl pool delete web",
-             [removed, &context] { return remove(context, *removed); })
+  group
+      .verb("delete", "Delete a pool that nobody uses; otherwise the holders are named", "firnctl pool delete web",
+            [removed, &context] { return remove(context, *removed); })
       .positional("POOL", "Name of the pool", Command::text(*removed));
 }
 

@@ -16,7 +16,8 @@ Result<Exit> add(const Context& context, const model::Reservation& reservation) 
   const std::string key = model::keys::reservation(reservation.cidr);
   auto before = get_record(*stores->cluster, key, model::decode_reservation);
   if (!before) return std::move(before).error();
-  if (*before && **before == reservation) return context.done(reservation.cidr.to_string() + " is reserved already", model::encode(reservation));
+  if (*before && **before == reservation)
+    return context.done(reservation.cidr.to_string() + " is reserved already", model::encode(reservation));
   if (auto put = put_record(*stores->cluster, key, model::encode(reservation)); !put) return std::move(put).error();
   if (auto mirrored = context.mirror(*stores); !mirrored) return std::move(mirrored).error();
   // Addresses that containers hold stay theirs; they are named, so that nobody is surprised.
@@ -64,16 +65,19 @@ void add_reservation(Command& root, Context& context) {
   Command group = root.group("reservation", "Addresses that are never given out");
 
   auto reservation = std::make_shared<model::Reservation>();
-  group.verb("add", "Reserve an address or a range",
-             "firnctl reservation add 10.44.0.0/28 --note routers\nfirnctl reservation add 10.44.7.7",
-             [reservation, &context] { return add(context, *reservation); })
+  group
+      .verb("add", "Reserve an address or a range",
+            "firnctl reservation add 10.44.0.0/28 --note routers\nfirnctl reservation add 10.44.7.7",
+            [reservation, &context] { return add(context, *reservation); })
       .positional("CIDR", "The addresses; one alone may be given without a length", take_prefix(reservation->cidr))
       .option("--note", "TEXT", "Why, for people", Command::text(reservation->note));
 
   group.verb("list", "List the reservations", "firnctl reservation list", [&context] { return list(context); });
 
   auto removed = std::make_shared<Prefix>();
-  group.verb("remove", "End a reservation", "firnctl reservation remove 10.44.0.0/28", [removed, &context] { return remove(context, *removed); })
+  group
+      .verb("remove", "End a reservation", "firnctl reservation remove 10.44.0.0/28",
+            [removed, &context] { return remove(context, *removed); })
       .positional("RESERVATION", "Its CIDR, as listed", take_prefix(*removed));
 }
 

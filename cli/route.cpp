@@ -77,8 +77,12 @@ Result<Exit> list(const Context& context) {
     const auto owner = names->find(route.destination);
     const std::string text = owner == names->end() ? "" : owner->second;
     const std::string device = route.oif == 0 || route.type == netlink::RouteType::blackhole ? "" : devices[route.oif];
-    table.add({route.destination.to_string(), type_text(route.type), device, route.metric == 0 ? "" : std::to_string(route.metric), text});
-    w.begin_object().field("destination", route.destination.to_string()).field("type", type_text(route.type)).field_if("device", device);
+    table.add({route.destination.to_string(), type_text(route.type), device, route.metric == 0 ? "" : std::to_string(route.metric),
+               text});
+    w.begin_object()
+        .field("destination", route.destination.to_string())
+        .field("type", type_text(route.type))
+        .field_if("device", device);
     w.field("metric", route.metric).field_if("owner", text).end_object();
   }
   return context.print(w.end_array().text(), table, "no routes of firn in this network namespace");
@@ -110,7 +114,8 @@ Result<Exit> why(const Context& context, const Address& address) {
     verdict = address.to_string() + ": the chain is whole\n";
   } else {
     const Step& last = chain->steps.back();
-    verdict = address.to_string() + ": the chain breaks at " + last.what + ": " + printable(last.detail) + (last.advice.empty() ? "" : "; " + last.advice) + "\n";
+    verdict = address.to_string() + ": the chain breaks at " + last.what + ": " + printable(last.detail) +
+              (last.advice.empty() ? "" : "; " + last.advice) + "\n";
   }
   context.print(w.end_array().end_object().text(), table.text() + "\n" + verdict);
   if (chain->whole()) return Exit::ok;
@@ -124,8 +129,9 @@ void add_route(Command& root, Context& context) {
   group.verb("list", "List firn's routes in this network namespace", "firnctl route list", [&context] { return list(context); });
 
   auto address = std::make_shared<std::optional<Address>>();
-  group.verb("why", "Follow an address: pool, block, endpoint, kernel route, announcement; say where the chain breaks",
-             "firnctl route why 10.44.0.7", [address, &context] { return why(context, **address); })
+  group
+      .verb("why", "Follow an address: pool, block, endpoint, kernel route, announcement; say where the chain breaks",
+            "firnctl route why 10.44.0.7", [address, &context] { return why(context, **address); })
       .positional("ADDRESS", "An address of a container", take_address(*address));
 }
 

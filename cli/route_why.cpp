@@ -76,7 +76,9 @@ Status Walk::pool() {
     pools.insert(pools.end(), listed->begin(), listed->end());
   }
   const auto found = std::find_if(pools.begin(), pools.end(), [&](const model::Pool& p) { return p.cidr.contains(address_); });
-  if (found == pools.end()) return say(State::broken, "pool", "no pool holds " + me() + ": it is not an address of firn", "'firnctl pool list' shows the pools");
+  if (found == pools.end())
+    return say(State::broken, "pool", "no pool holds " + me() + ": it is not an address of firn",
+               "'firnctl pool list' shows the pools");
   pool_ = *found;
   std::string detail = pool_.name + " (" + pool_.cidr.to_string() + ", blocks of /" + std::to_string(pool_.block_size) + ")";
   if (pool_.node_only) detail += ", of a CNI configuration's subnet, on this host alone";
@@ -87,7 +89,8 @@ Status Walk::pool() {
 Status Walk::block() {
   auto blocks = list_records(*node_, keys::blocks, model::decode_block);
   if (!blocks) return std::move(blocks).error();
-  const auto found = std::find_if(blocks->begin(), blocks->end(), [&](const model::Block& b) { return b.prefix.contains(address_); });
+  const auto found =
+      std::find_if(blocks->begin(), blocks->end(), [&](const model::Block& b) { return b.prefix.contains(address_); });
   if (found == blocks->end()) return elsewhere();
   block_ = *found;
   std::string detail = block_->prefix.to_string() + ", owned by " + self_;
@@ -114,7 +117,8 @@ Status Walk::elsewhere() {
   }
   auto node = get_record(*cluster_, keys::node(claim->node), model::decode_node);
   if (!node) return std::move(node).error();
-  return say(State::ok, "block", prefix.to_string() + ", owned by node " + claim->node + (*node ? " (" + join((*node)->addresses) + ")" : ""));
+  return say(State::ok, "block",
+             prefix.to_string() + ", owned by node " + claim->node + (*node ? " (" + join((*node)->addresses) + ")" : ""));
 }
 
 Status Walk::endpoint() {
@@ -124,14 +128,17 @@ Status Walk::endpoint() {
   if (!*lease) {
     auto reservations = list_records(*node_, keys::reservations, model::decode_reservation);
     if (!reservations) return std::move(reservations).error();
-    const bool reserved = std::any_of(reservations->begin(), reservations->end(), [&](const auto& r) { return r.cidr.contains(address_); });
-    return say(State::broken, "endpoint", reserved ? "nobody holds " + me() + ": it is reserved" : "nobody holds " + me() + ": it is free",
+    const bool reserved =
+        std::any_of(reservations->begin(), reservations->end(), [&](const auto& r) { return r.cidr.contains(address_); });
+    return say(State::broken, "endpoint",
+               reserved ? "nobody holds " + me() + ": it is reserved" : "nobody holds " + me() + ": it is free",
                "'firnctl ipam show --address " + me() + "' tells more");
   }
   auto endpoint = get_record(*node_, keys::endpoint((*lease)->handle), model::decode_endpoint);
   if (!endpoint) return std::move(endpoint).error();
   if (!*endpoint) {
-    return say(State::broken, "endpoint", "the lease is held by " + (*lease)->handle + ", of which there is no record", "run 'firnctl ipam check --fix'");
+    return say(State::broken, "endpoint", "the lease is held by " + (*lease)->handle + ", of which there is no record",
+               "run 'firnctl ipam check --fix'");
   }
   endpoint_ = **endpoint;
   if (!endpoint_->netns.empty() && !ipam::namespace_alive(*endpoint_)) {
@@ -153,14 +160,16 @@ Status Walk::kernel() {
       return say(State::broken, "kernel", "interface " + endpoint_->host_ifname + " is not in this network namespace",
                  "somebody deleted it, or firnctl runs in another namespace; restart the container");
     }
-    if (!link->up) return say(State::broken, "kernel", "interface " + link->name + " is down", "'ip link set " + link->name + " up'");
+    if (!link->up)
+      return say(State::broken, "kernel", "interface " + link->name + " is down", "'ip link set " + link->name + " up'");
     device_ = link->index;
   }
   auto route = kernel_->lookup(address_);
   if (!route && !route.error().is(Code::not_found)) return std::move(route).error();
   if (!route) {
     return say(State::broken, "kernel", route.error().message,
-               ours ? "firn-routed puts the route back; is it running? ('firnctl status')" : "the other node's block has not arrived by BGP: 'firnctl bgp status'");
+               ours ? "firn-routed puts the route back; is it running? ('firnctl status')"
+                    : "the other node's block has not arrived by BGP: 'firnctl bgp status'");
   }
   auto link = kernel_->link(route->oif);
   const std::string device = link ? link->name : std::to_string(route->oif);
@@ -191,7 +200,8 @@ Status Walk::announcement() {
   if (peers.empty()) return say(State::none, "bgp", "this host has no peers: the address is known here alone", "");
   auto reply = context_.ask("bgp");
   if (!reply) {
-    return say(State::broken, "bgp", reply.error().message, "start firn-routed; what BIRD announced before it went on being announced");
+    return say(State::broken, "bgp", reply.error().message,
+               "start firn-routed; what BIRD announced before it went on being announced");
   }
   const BirdView view = read_bird(reply->root());
   std::vector<std::string> told, unknown, silent;
@@ -203,7 +213,8 @@ Status Walk::announcement() {
     } else if (s.established && !s.announced_error.empty()) {
       unknown.push_back(who + ": " + s.announced_error);
     } else {
-      silent.push_back(who + (s.established ? ": established, but not told" : ": " + s.state + (s.last_error.empty() ? "" : ", " + s.last_error)));
+      silent.push_back(who + (s.established ? ": established, but not told"
+                                            : ": " + s.state + (s.last_error.empty() ? "" : ", " + s.last_error)));
     }
   }
   const std::string rest = silent.empty() ? "" : "; not to " + join(silent, "; ");

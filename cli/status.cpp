@@ -35,11 +35,12 @@ void show_daemon(const Context& context, Screen& screen) {
   if (const int64_t pending = number_of(routes["pending"]); pending > 0) text += ", " + std::to_string(pending) + " routes pending";
   screen.sheet.line("Daemon", text);
   if (!last_error.empty()) screen.sheet.line("Last error", time_text(number_of(root["lastError"]["at"])) + " " + last_error);
-  screen.sheet.line("Routes", std::to_string(number_of(routes["actual"])) + " of " + std::to_string(number_of(routes["desired"])) + " in the kernel, " +
-                                  std::to_string(number_of(root["driftRepaired"])) + " repaired");
+  screen.sheet.line("Routes", std::to_string(number_of(routes["actual"])) + " of " + std::to_string(number_of(routes["desired"])) +
+                                  " in the kernel, " + std::to_string(number_of(root["driftRepaired"])) + " repaired");
   const BirdView bird = read_bird(root["bird"]);
   screen.sheet.line("BIRD", bird.summary());
-  screen.sheet.line("BGP sessions", std::to_string(bird.established()) + " of " + std::to_string(bird.sessions.size()) + " established");
+  screen.sheet.line("BGP sessions",
+                    std::to_string(bird.established()) + " of " + std::to_string(bird.sessions.size()) + " established");
   if (!ready) screen.exit = Exit::problems;
   screen.json.raw(root.dump());
 }
@@ -83,9 +84,13 @@ Result<Exit> status(const Context& context) {
     cooling += use.cooling;
   }
   screen.sheet.line("Pools", std::to_string(usage->size())).line("Blocks", std::to_string(blocks));
-  screen.sheet.line("Addresses", std::to_string(used) + " used of " + std::to_string(capacity) + ", " + std::to_string(cooling) + " cooling");
+  screen.sheet.line("Addresses",
+                    std::to_string(used) + " used of " + std::to_string(capacity) + ", " + std::to_string(cooling) + " cooling");
   screen.sheet.line("Endpoints", std::to_string(endpoints->size()));
-  screen.json.field("pools", static_cast<uint64_t>(usage->size())).field("blocks", blocks).field("capacity", capacity).field("used", used);
+  screen.json.field("pools", static_cast<uint64_t>(usage->size()))
+      .field("blocks", blocks)
+      .field("capacity", capacity)
+      .field("used", used);
   screen.json.field("cooling", cooling).field("endpoints", static_cast<uint64_t>(endpoints->size())).end_object();
   context.print(screen.json.text(), screen.sheet.text());
   return screen.exit;

@@ -25,7 +25,8 @@ namespace {
 
 // Columns a terminal gives the text: bytes, less those that continue a UTF-8 sequence.
 size_t width(const std::string& text) {
-  return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
+  return static_cast<size_t>(
+      std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
 }
 
 std::string shown(std::string_view value) { return value.empty() ? "-" : printable(value); }

@@ -67,7 +67,8 @@ Outcome run(const std::vector<std::string>& arguments, const std::string& direct
 class Answering {
  public:
   Answering(const std::string& path, std::string reply)
-      : server_(control::listen(path, "", [reply](const control::Peer&, std::string_view) { return reply; }).value()), thread_([this] { serve(); }) {}
+      : server_(control::listen(path, "", [reply](const control::Peer&, std::string_view) { return reply; }).value()),
+        thread_([this] { serve(); }) {}
   ~Answering() {
     stop_ = true;
     thread_.join();
@@ -178,8 +179,9 @@ class FirnctlTest : public testing::Test {
 };
 
 TEST_F(FirnctlTest, InitMakesAHostOnce) {
-  const std::vector<std::string> command = {"init",  "--name", "node-a", "--address", "192.0.2.11",    "--address", "2001:db8::11",
-                                            "--as",  "65001",  "--pool", "web=10.44.0.0/16", "--label", "rack=r1"};
+  const std::vector<std::string> command = {"init",         "--name", "node-a", "--address", "192.0.2.11",       "--address",
+                                            "2001:db8::11", "--as",   "65001",  "--pool",    "web=10.44.0.0/16", "--label",
+                                            "rack=r1"};
   EXPECT_THAT(good(command), StartsWith("node-a is initialised"));
   struct stat info {};
   ASSERT_EQ(::stat(state.c_str(), &info), 0);
@@ -201,15 +203,16 @@ TEST_F(FirnctlTest, InitMakesAHostOnce) {
 }
 
 TEST_F(FirnctlTest, InitWithBadInputChangesNothing) {
-  const std::vector<std::vector<std::string>> wrong = {{"--name", "Node A"},
-                                                       {"--pool", "web=10.44.0.1/16"},
-                                                       {"--pool", "web=10.44.0.0/16,block-size=8"},
-                                                       {"--pool", "net-x=10.44.0.0/16"},
-                                                       {"--as", "0"},
-                                                       {"--router-id", "fd00::1"},
-                                                       {"--address", "300.1.1.1"},
-                                                       {"--label", "x"},
-                                                       {"--name", "a"}};  // this namespace has no default route to take an address from
+  const std::vector<std::vector<std::string>> wrong = {
+      {"--name", "Node A"},
+      {"--pool", "web=10.44.0.1/16"},
+      {"--pool", "web=10.44.0.0/16,block-size=8"},
+      {"--pool", "net-x=10.44.0.0/16"},
+      {"--as", "0"},
+      {"--router-id", "fd00::1"},
+      {"--address", "300.1.1.1"},
+      {"--label", "x"},
+      {"--name", "a"}};  // this namespace has no default route to take an address from
   for (std::vector<std::string> arguments : wrong) {
     arguments.insert(arguments.begin(), "init");
     bad(2, arguments);
@@ -232,7 +235,8 @@ TEST_F(FirnctlTest, InitCompletesOneThatWasKilled) {
 }
 
 TEST_F(FirnctlTest, WithoutStateTheWayOutIsNamed) {
-  for (const char* noun : {"pool", "node", "endpoint", "reservation"}) EXPECT_THAT(bad(1, {noun, "list"}), HasSubstr("run 'firnctl init'"));
+  for (const char* noun : {"pool", "node", "endpoint", "reservation"})
+    EXPECT_THAT(bad(1, {noun, "list"}), HasSubstr("run 'firnctl init'"));
   EXPECT_THAT(bad(4, {"bgp", "status"}), HasSubstr("not running"));
   const Outcome routes = ctl({"route", "list"});
   EXPECT_EQ(routes.exit, 0);
@@ -271,7 +275,8 @@ TEST_F(FirnctlTest, APoolInUseIsNotDeleted) {
   const std::string refused = bad(6, {"pool", "delete", "web"});
   EXPECT_THAT(refused, HasSubstr("web/c1/eth0 (10.44.0.0)"));
   EXPECT_THAT(good({"pool", "show", "web"}), HasSubstr("State:           enabled"));
-  EXPECT_THAT(good({"pool", "show", "web"}), HasSubstr("BLOCK          NODE     USE      CLAIMED\n10.44.0.0/26   node-a   routed   TIME\n"));
+  EXPECT_THAT(good({"pool", "show", "web"}),
+              HasSubstr("BLOCK          NODE     USE      CLAIMED\n10.44.0.0/26   node-a   routed   TIME\n"));
   good({"ipam", "release", "10.44.0.0"});
   good({"pool", "delete", "web"});
   EXPECT_EQ(ctl({"pool", "list"}).err, "no pools; make one with: firnctl pool create NAME CIDR\n");
@@ -303,7 +308,8 @@ TEST_F(FirnctlTest, AddressesOnTheScreen) {
             "BLOCK          POOL   USE      ADDRESSES   USED   FREE   COOLING\n"
             "10.44.0.0/26   web    routed   64          1      63     1\n");
   EXPECT_EQ(good({"ipam", "show", "--address", "10.44.0.1"}),
-            "Address:  10.44.0.1\nPool:     web (10.44.0.0/16)\nBlock:    10.44.0.0/26 (routed)\nHolder:   web/c2/eth0\nState:    leased\n");
+            "Address:  10.44.0.1\nPool:     web (10.44.0.0/16)\nBlock:    10.44.0.0/26 (routed)\nHolder:   web/c2/eth0\nState:    "
+            "leased\n");
   EXPECT_THAT(good({"ipam", "show", "--address", "10.44.0.0"}), HasSubstr("free, released TIME"));
   bad(5, {"ipam", "release", "10.44.0.0"});
   bad(5, {"ipam", "release", "--handle", "web/none/eth0"});
@@ -329,7 +335,8 @@ TEST_F(FirnctlTest, Endpoints) {
             "CONTAINER      INTERFACE   NETWORK   ADDRESSES   HOST-INTERFACE   POD   CREATED\n"
             "0123456789ab   eth0        web       10.44.0.0   firn-012345      -     TIME\n"
             "c2             eth0        web       10.44.0.1   firn-c2          -     TIME\n");
-  for (const char* what : {"0123456789ab", "10.44.0.0"}) EXPECT_THAT(good({"endpoint", "show", what}), HasSubstr("Container:          " + id)) << what;
+  for (const char* what : {"0123456789ab", "10.44.0.0"})
+    EXPECT_THAT(good({"endpoint", "show", what}), HasSubstr("Container:          " + id)) << what;
   EXPECT_THAT(good({"endpoint", "show", "web/" + id + "/eth0"}), HasSubstr("Addresses:          10.44.0.0\n"));
   bad(5, {"endpoint", "show", "012"});
   bad(5, {"endpoint", "show", "10.44.0.9"});
@@ -368,9 +375,10 @@ TEST_F(FirnctlTest, CheckFindsALeakAndRepairsIt) {
 
 TEST_F(FirnctlTest, Peers) {
   init();
-  good({"bgp", "peer", "add", "tor-a", "--address", "192.0.2.1", "--as", "65000", "--hold-time", "30", "--bfd", "--export", "accept 10.44.0.0/16 le 26",
-        "--export", "reject 10.0.0.0/8 ge 9"});
-  good({"bgp", "peer", "add", "ll", "--address", "fe80::1", "--as", "1.10", "--interface", "eth1", "--node", "node-a", "--passive"});
+  good({"bgp", "peer", "add", "tor-a", "--address", "192.0.2.1", "--as", "65000", "--hold-time", "30", "--bfd", "--export",
+        "accept 10.44.0.0/16 le 26", "--export", "reject 10.0.0.0/8 ge 9"});
+  good(
+      {"bgp", "peer", "add", "ll", "--address", "fe80::1", "--as", "1.10", "--interface", "eth1", "--node", "node-a", "--passive"});
   EXPECT_EQ(good({"bgp", "peer", "list"}),
             "NAME    ADDRESS     AS      NODE     OPTIONS\n"
             "ll      fe80::1     65546   node-a   passive\n"
@@ -495,7 +503,8 @@ TEST_F(FirnctlTest, StatusOnOneScreen) {
   EXPECT_THAT(without.out, HasSubstr("Node:       node-a, 192.0.2.11, AS 65001\n"));
   EXPECT_THAT(without.out, HasSubstr("not running"));
   EXPECT_THAT(without.out, HasSubstr("Addresses:  1 used of 64, 0 cooling\n"));
-  const Answering daemon(socket, R"({"ok":true,"version":"0.1.0","ready":true,"routes":{"desired":3,"actual":3,"pending":0},"driftRepaired":1,
+  const Answering daemon(
+      socket, R"({"ok":true,"version":"0.1.0","ready":true,"routes":{"desired":3,"actual":3,"pending":0},"driftRepaired":1,
       "bird":{"state":"running","running":true,"version":"2.0.12","inForce":true,"sessions":[{"peer":"a","established":true}]}})");
   const std::string with = good({"status"});
   EXPECT_THAT(with, HasSubstr("Daemon:        firn-routed 0.1.0, ready\n"));
@@ -531,14 +540,17 @@ TEST_F(FirnctlTest, AnotherUserIsToldToBeRoot) {
   const std::string copy = directory + "/firnctl";
   std::filesystem::copy_file(FIRNCTL, copy);
   ASSERT_EQ(::chmod(copy.c_str(), 0755), 0);
-  const Outcome outcome = run({"/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", copy, "pool", "list", "--state-dir", state}, directory);
+  const Outcome outcome =
+      run({"/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", copy, "pool", "list", "--state-dir", state},
+          directory);
   EXPECT_EQ(outcome.exit, 1);
   EXPECT_THAT(outcome.err, HasSubstr("run as root"));
 }
 
 TEST_F(FirnctlTest, AFullDeviceIsAFailure) {
   init();
-  const Outcome outcome = run({"/bin/sh", "-c", "exec \"$0\" \"$@\" > /dev/full", FIRNCTL, "pool", "list", "--state-dir", state}, directory);
+  const Outcome outcome =
+      run({"/bin/sh", "-c", "exec \"$0\" \"$@\" > /dev/full", FIRNCTL, "pool", "list", "--state-dir", state}, directory);
   EXPECT_EQ(outcome.exit, 1);
   EXPECT_THAT(outcome.err, HasSubstr("could not be written"));
 }
@@ -574,9 +586,9 @@ TEST_F(FirnctlTest, TheInstalledCompletionIsTheOneOfTheProgram) {
 TEST_F(FirnctlTest, BashCompletes) {
   init();
   const auto complete = [&](const std::string& words, int position) {
-    const std::string bash = "firnctl() { '" FIRNCTL "' \"$@\" --state-dir '" + state + "'; }; source '" FIRN_SOURCE
-                             "/packaging/completion/firnctl.bash'; COMP_WORDS=(" + words + "); COMP_CWORD=" + std::to_string(position) +
-                             "; _firnctl; echo \"${COMPREPLY[*]}\"";
+    const std::string bash = "firnctl() { '" FIRNCTL "' \"$@\" --state-dir '" + state +
+                             "'; }; source '" FIRN_SOURCE "/packaging/completion/firnctl.bash'; COMP_WORDS=(" + words +
+                             "); COMP_CWORD=" + std::to_string(position) + "; _firnctl; echo \"${COMPREPLY[*]}\"";
     const Outcome outcome = run({"/bin/bash", "-c", bash}, directory);
     EXPECT_EQ(outcome.err, "");
     return outcome.out;

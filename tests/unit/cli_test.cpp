@@ -39,15 +39,16 @@ TEST(ParseRule, ReadsLengthsAsRoutersDo) {
 }
 
 TEST(ParseRule, IsWrittenAsItWasRead) {
-  for (const char* text : {"accept 10.44.0.0/16", "reject 10.0.0.0/8 le 24", "accept fd00::/8 ge 64", "accept 10.0.0.0/8 ge 16 le 28",
-                           "accept 0.0.0.0/0 ge 0", "accept 10.0.0.1/32"}) {
+  for (const char* text : {"accept 10.44.0.0/16", "reject 10.0.0.0/8 le 24", "accept fd00::/8 ge 64",
+                           "accept 10.0.0.0/8 ge 16 le 28", "accept 0.0.0.0/0 ge 0", "accept 10.0.0.1/32"}) {
     EXPECT_EQ(rule_round(text), text);
   }
 }
 
 TEST(ParseRule, RefusesWhatNoPrefixCanMatch) {
-  for (const char* text : {"", "accept", "permit 10.0.0.0/8", "accept 10.0.0.1/8", "accept 10.0.0.0/8 le", "accept 10.0.0.0/8 le 4",
-                           "accept 10.0.0.0/8 le 33", "accept 10.0.0.0/8 ge 24 le 16", "accept 10.0.0.0/8 le 24 le 26", "accept 10.0.0.0/8 eq 16"}) {
+  for (const char* text :
+       {"", "accept", "permit 10.0.0.0/8", "accept 10.0.0.1/8", "accept 10.0.0.0/8 le", "accept 10.0.0.0/8 le 4",
+        "accept 10.0.0.0/8 le 33", "accept 10.0.0.0/8 ge 24 le 16", "accept 10.0.0.0/8 le 24 le 26", "accept 10.0.0.0/8 eq 16"}) {
     const auto rule = parse_rule(text);
     ASSERT_FALSE(rule) << text;
     EXPECT_TRUE(rule.error().is(Code::invalid)) << text;
@@ -58,7 +59,8 @@ TEST(ParseAsNumber, TakesPlainAndDotted) {
   EXPECT_EQ(parse_as_number("65001").value(), 65001u);
   EXPECT_EQ(parse_as_number("1.10").value(), 65546u);
   EXPECT_EQ(parse_as_number("4294967294").value(), 4294967294u);
-  for (const char* text : {"", "0", "-1", "23456", "4294967295", "1.65536", "65536.1", "1.", ".1", "as65001", "99999999999999999999"}) {
+  for (const char* text :
+       {"", "0", "-1", "23456", "4294967295", "1.65536", "65536.1", "1.", ".1", "as65001", "99999999999999999999"}) {
     EXPECT_FALSE(parse_as_number(text)) << text;
   }
 }
@@ -125,7 +127,8 @@ class CommandTest : public testing::Test {
   CommandTest() {
     program.everywhere([this](Command& c) { c.option("-o,--output", "FORM", "form", Command::text(form)); });
     Command group = program.root().group("pool", "pools");
-    group.verb("show", "show one", "tool pool show web", [this]() -> Result<Exit> { return outcome; }).positional("POOL", "name", Command::text(name));
+    group.verb("show", "show one", "tool pool show web", [this]() -> Result<Exit> { return outcome; })
+        .positional("POOL", "name", Command::text(name));
     Command set = group.verb("set", "set", "tool pool set x", [this]() -> Result<Exit> { return outcome; });
     set.list("--label", "L", "labels", [this](const std::string& text) -> Status {
       if (text == "bad") return make_error(Code::invalid, "'bad' is bad");
