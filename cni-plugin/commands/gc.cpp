@@ -88,7 +88,9 @@ Result<size_t> bury_orphans(const Call& call, State& state, netlink::Kernel& ker
     dead.up = false;
     dead.group = netlink::dead_group;
     const netlink::Request request = std::move(dead);
-    if (auto done = netlink::all_done(kernel.apply({&request, 1})); !done) return std::move(done).error();
+    auto done = netlink::all_done(kernel.apply({&request, 1}));
+    if (!done && done.error().sys == ENODEV) continue;  // gone with its namespace this very moment
+    if (!done) return std::move(done).error();
     ++buried;
   }
   return buried;

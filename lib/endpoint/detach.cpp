@@ -27,12 +27,16 @@ Status bury_peer(const netlink::Netns& container, const model::Endpoint& endpoin
   requests.emplace_back(netlink::SetLink{.index = peer->index, .up = false});
   requests.emplace_back(netlink::SetLink{.index = peer->index, .name = "firnx" + std::to_string(peer->index)});
   const size_t vital = requests.size();
+  // IPv6 addresses go with the link's going down, IPv4 ones stay. What is not there is not missed.
+  for (const Address& address : endpoint.addresses) {
+    if (address.is_v4()) requests.emplace_back(netlink::RemoveAddress{{peer->index, {address, address.bits()}}});
+  }
   for (const Address& address : endpoint.addresses) requests.emplace_back(netlink::RemoveRule{rule_for(address, peer->index)});
   auto failures = kernel.apply(requests);
   if (!failures) return std::move(failures).error();
   for (netlink::Failure& failure : *failures) {
-    // Most interfaces have no rule to remove.
-    if (failure.index < vital) return std::move(failure.error);
+    // Most interfaces have no rule to remove. ENODEV: somebody has reaped the dead link meanwhile.
+    if (failure.index < vital && failure.error.sys != ENODEV) return std::move(failure.error);
   }
   return {};
 }
@@ -61,7 +65,9 @@ Status detach(Kernel& host, const netlink::Netns* container, const model::Endpoi
     dead.up = false;
     dead.group = netlink::dead_group;
     const netlink::Request request = std::move(dead);
-    if (auto done = netlink::all_done(host.apply({&request, 1})); !done) return done;
+    auto done = netlink::all_done(host.apply({&request, 1}));
+    if (!done && done.error().sys == ENODEV) return {};  // gone with its namespace this very moment
+    if (!done) return done;
   }
   if (container != nullptr) {
     auto home = netlink::current_netns_inode();
