@@ -14,7 +14,7 @@ target_include_directories(firn_options INTERFACE ${CMAKE_SOURCE_DIR})
 target_compile_options(firn_options INTERFACE -Wall -Wextra -Wpedantic -Werror -Wshadow -Wnon-virtual-dtor -Wold-style-cast
   -ffunction-sections -fdata-sections)
 # GCC 12 warns wrongly at "literal" + std::string when it optimises (GCC bug 105651).
-target_compile_options(firn_options INTERFACE $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>)
+target_compile_options(firn_options INTERFACE $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict$<SEMICOLON>-Wno-maybe-uninitialized>)
 target_compile_definitions(firn_options INTERFACE FIRN_VERSION="${PROJECT_VERSION}")
 target_link_options(firn_options INTERFACE -Wl,--gc-sections)
 if(FIRN_SANITIZE)
