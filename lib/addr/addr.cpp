@@ -46,8 +46,17 @@ uint128 Address::value() const {
 
 std::string Address::to_string() const {
   char buffer[INET6_ADDRSTRLEN];
-  ::inet_ntop(is_v4() ? AF_INET : AF_INET6, bytes_.data(), buffer, sizeof buffer);
-  return buffer;
+  if (!is_v4()) return ::inet_ntop(AF_INET6, bytes_.data(), buffer, sizeof buffer);
+  // inet_ntop goes through printf, which was a twentieth of a lease.
+  std::string out;
+  for (size_t i = 0; i < 4; ++i) {
+    const unsigned byte = bytes_[i];
+    if (i != 0) out += '.';
+    if (byte >= 100) out += static_cast<char>('0' + byte / 100);
+    if (byte >= 10) out += static_cast<char>('0' + byte / 10 % 10);
+    out += static_cast<char>('0' + byte % 10);
+  }
+  return out;
 }
 
 bool Address::is_loopback() const { return is_v4() ? bytes_[0] == 127 : value() == 1; }

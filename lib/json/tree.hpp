@@ -1,0 +1,34 @@
+// The parsed form of a JSON text: nodes in one array, strings as views of one copy of the text. A record is parsed in two
+// allocations, which is what a lease of an address, and a plugin that lives for a millisecond, are made of.
+// Inside this folder only. Thread safety: read-only after parse_tree().
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "lib/base/result.hpp"
+#include "lib/json/json.hpp"
+
+namespace firn::json {
+
+struct Node {
+  Kind kind = Kind::null;
+  bool truth = false;           // of a boolean
+  size_t size = 0;              // children of an array or object
+  std::string_view name;        // as a member of an object, without escapes
+  std::string_view text;        // a string without its escapes; a number as it was written
+  const Node* first = nullptr;  // child
+  const Node* next = nullptr;   // sibling
+};
+
+struct Tree {
+  std::string text;         // strings that have escapes are shortened in place
+  std::vector<Node> nodes;  // the root first; never grows after its first reservation, so nodes may point at each other
+};
+
+// RFC 8259, at most `most_depth` levels of brackets.
+inline constexpr int most_depth = 64;
+Status parse_tree(std::string_view text, Tree& tree);
+
+}  // namespace firn::json
