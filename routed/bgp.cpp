@@ -114,6 +114,7 @@ void Bgp::tick() {
 
 void Bgp::report() {
   const bird::State& state = supervisor_.state();
+  if (state.phase == bird::Phase::starting) return;
   std::string now;
   if (!state.daemon_error.empty()) now = "BIRD is not running: " + state.daemon_error;
   else if (!state.config_error.empty()) now = "BIRD refused its configuration, the one before stays in force: " + state.config_error;

@@ -208,4 +208,12 @@ Result<std::vector<Prefix>> Control::exported(std::string_view protocol) {
   return parse_routes(*reply);
 }
 
+Status Control::scan_kernel(std::string_view pattern) {
+  if (auto status = check_argument("the pattern", pattern); !status) return status;
+  auto reply = command("reload in \"" + std::string(pattern) + "\"");
+  if (!reply) return std::move(reply).error();
+  if (reply->failed()) return refusal("reading the kernel's routes", *reply);
+  return {};
+}
+
 }  // namespace firn::routed::bird

@@ -41,6 +41,8 @@ class Control {
   Result<std::vector<Session>> sessions(std::string_view pattern);
   // Prefixes told to the peer behind this protocol. Code::unavailable while the session is not up.
   Result<std::vector<Prefix>> exported(std::string_view protocol);
+  // Has BIRD read the kernel's table now, of every kernel protocol that `pattern` matches.
+  Status scan_kernel(std::string_view pattern);
 
   // The process that listens on the socket, as the kernel recorded it.
   pid_t daemon_pid() const { return daemon_pid_; }

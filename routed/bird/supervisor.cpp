@@ -112,6 +112,7 @@ std::chrono::milliseconds Supervisor::find_daemon(TimePoint now) {
   if (settings_.supervise && nobody && !process_) {
     if (auto status = start(); status) {
       started_ = now;
+      state_.daemon_error = "BIRD has just been started and does not answer yet";
       return start_poll;
     } else {
       state_.daemon_error = status.error().message;
@@ -163,6 +164,15 @@ void Supervisor::adopt(Control control) {
     state_.daemon_error = status.error().message;
     start_backoff_.fail(clock_.steady());
     return;
+  }
+  // BIRD 2.0 reads the kernel's routes a second after its start. A session that is up sooner would tell the peer "end of routes"
+  // before the first route, and a peer that kept our routes over a restart of BIRD would then drop them.
+  if (state_.phase == Phase::starting) {
+    if (auto scanned = control.scan_kernel("firn_kernel*"); !scanned) {
+      state_.daemon_error = scanned.error().message;
+      start_backoff_.fail(clock_.steady());
+      return;
+    }
   }
   if (process) process_ = *std::move(process);
   control_ = std::move(control);
