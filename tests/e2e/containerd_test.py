@@ -5,7 +5,7 @@ kubelet."""
 import json
 
 import case
-from firnhost import Firn, list_config
+from firnhost import HOST, Firn, list_config, uplink
 from cri import Cri
 from lab import LabError, wait_for
 from runtimes import Containerd
@@ -18,6 +18,7 @@ class ContainerdContainers(case.LabCase):
     def setUp(self):
         super().setUp()
         self.host = self.lab.host("h1")
+        self.client = uplink(self.lab, self.host)
         self.firn = Firn(self.host)
         plugins = list_config(PORTMAP, capabilities={ANNOTATIONS: True})
         self.host.write("/etc/cni/net.d/10-firn.conflist", json.dumps({"cniVersion": "1.0.0", "name": "firn", "plugins": plugins}))
@@ -63,9 +64,7 @@ class ContainerdContainers(case.LabCase):
         netns = self.firn.endpoints()[0]["netns"]
         (self.lab.dir / "index.html").write_text("hello\n", encoding="utf-8")
         self.host.start("httpd", "nsenter", f"--net={netns}", "busybox", "httpd", "-f", "-p", "80", "-h", self.lab.dir)
-        client = self.lab.host("client")
-        self.lab.link(self.host, "eth0", client, "eth0", ["192.0.2.2/30"], ["192.0.2.1/30"])
-        page = wait_for("the host port answers", lambda: client.fetch("http://192.0.2.2:8080/index.html"))
+        page = wait_for("the host port answers", lambda: self.client.fetch(f"http://{HOST}:8080/index.html"))
         self.assertEqual(page, "hello\n")
         self.cri.stop_pod(sandbox)
         self.cri.remove_pod(sandbox)
@@ -77,7 +76,7 @@ class ContainerdContainers(case.LabCase):
         first = wait_for("containerd has read the new list", self.first_of_the_small_pool)
         with self.assertRaises(LabError):
             self.run_pod("second")
-        self.assertIn("10.66.0.0/32", self.containerd.daemon.log())
+        self.assertIn("no free address", self.containerd.daemon.log())
         self.assertEqual(len(self.firn.endpoints()), 1)
         self.cri.stop_pod(first)
         self.cri.remove_pod(first)

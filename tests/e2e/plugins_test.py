@@ -5,7 +5,7 @@ import json
 
 import case
 import cni
-from firnhost import Firn, list_config
+from firnhost import CLIENT, HOST, Firn, list_config, uplink
 from lab import wait_for
 
 SUBNET = {"type": "firn-ipam", "subnet": "10.64.0.0/24"}
@@ -14,10 +14,8 @@ SUBNET = {"type": "firn-ipam", "subnet": "10.64.0.0/24"}
 class ChainedPlugins(case.LabCase):
     def setUp(self):
         super().setUp()
-        self.host, self.client = self.lab.host("h1"), self.lab.host("client")
-        self.lab.link(self.host, "eth0", self.client, "eth0", ["192.0.2.2/30"], ["192.0.2.1/30"])
-        self.host.sysctl("net/ipv4/ip_forward", 1)
-        self.client.run("ip", "route", "add", "10.64.0.0/16", "via", "192.0.2.2")
+        self.host = self.lab.host("h1")
+        self.client = uplink(self.lab, self.host)
         self.firn = Firn(self.host)
 
     def attach(self, name, *behind, **runtime):
@@ -33,7 +31,7 @@ class ChainedPlugins(case.LabCase):
                                         portMappings=[{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}])
         (self.lab.dir / "index.html").write_text("hello\n", encoding="utf-8")
         self.host.start("httpd", "nsenter", f"--net={netns}", "busybox", "httpd", "-f", "-p", "80", "-h", self.lab.dir)
-        page = wait_for("the published port answers", lambda: self.client.fetch("http://192.0.2.2:8080/index.html"))
+        page = wait_for("the published port answers", lambda: self.client.fetch(f"http://{HOST}:8080/index.html"))
         self.assertEqual(page, "hello\n")
         self.assertEqual(self.client.fetch(f"http://{address}/index.html"), "hello\n")
         network.delete("web", netns)
@@ -60,9 +58,9 @@ class ChainedPlugins(case.LabCase):
     def test_firewall(self):
         self.host.run("iptables", "-P", "FORWARD", "DROP")
         network, netns, address = self.attach("open", {"type": "firewall", "backend": "iptables"})
-        self.assertEqual(self.host.inside(netns, "ping", "-n", "-c", "1", "-W", "2", "192.0.2.1").returncode, 0)
+        self.assertEqual(self.host.inside(netns, "ping", "-n", "-c", "1", "-W", "2", CLIENT).returncode, 0)
         _, other, _ = self.attach("closed")
-        self.assertNotEqual(self.host.inside(other, "ping", "-n", "-c", "1", "-W", "1", "192.0.2.1", check=False).returncode, 0)
+        self.assertNotEqual(self.host.inside(other, "ping", "-n", "-c", "1", "-W", "1", CLIENT, check=False).returncode, 0)
         network.delete("open", netns)
         self.assertNotIn(address + "/32", self.host.out("iptables-save"))
 

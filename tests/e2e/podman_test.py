@@ -4,7 +4,7 @@
 import re
 
 import case
-from firnhost import Firn, list_config
+from firnhost import HOST, Firn, list_config, uplink
 from lab import LabError, wait_for
 from runtimes import Podman
 
@@ -15,6 +15,7 @@ class PodmanContainers(case.LabCase):
     def setUp(self):
         super().setUp()
         self.host = self.lab.host("h1")
+        self.client = uplink(self.lab, self.host)
         self.firn, self.podman = Firn(self.host), Podman(self.host)
         self.podman.network("firn", list_config(PORTMAP, capabilities={"ips": True}))
 
@@ -29,7 +30,7 @@ class PodmanContainers(case.LabCase):
         self.assertNotEqual(a, b)
         self.assertIn("1 packets received", self.podman("exec", "a", "ping", "-c", "1", "-W", "2", b))
         self.assertIn("1 packets received", self.podman("exec", "b", "ping", "-c", "1", "-W", "2", a))
-        self.assertTrue(self.host.pings(a) and self.host.pings(b))
+        self.assertTrue(self.host.pings(a) and self.host.pings(b) and self.client.pings(a))
         self.assertIn(f"inet {a}/32", self.podman("exec", "a", "ip", "address", "show", "eth0"))
 
         recorded = {e["addresses"][0]: e for e in self.firn.endpoints()}
@@ -68,10 +69,7 @@ class PodmanContainers(case.LabCase):
 
     def test_a_published_port_leads_to_the_container(self):
         self.podman.start("web", "firn", "-p", "8080:80", command=("httpd", "-f", "-h", "/www"))
-        client = self.lab.host("client")
-        self.lab.link(self.host, "eth0", client, "eth0", ["192.0.2.2/30"], ["192.0.2.1/30"])
-        self.host.sysctl("net/ipv4/ip_forward", 1)
-        page = wait_for("the published port answers", lambda: client.fetch("http://192.0.2.2:8080/index.html"))
+        page = wait_for("the published port answers", lambda: self.client.fetch(f"http://{HOST}:8080/index.html"))
         self.assertEqual(page, "hello from the container\n")
 
     def test_two_networks_of_one_container_at_its_start(self):

@@ -8,6 +8,16 @@ from lab import LabError, wait_for
 
 PROTOCOL = "241"
 DEAD_GROUP = str(0x6669726e)
+HOST, CLIENT = "192.0.2.2", "192.0.2.1"
+
+
+def uplink(lab, host):
+    """A neighbour of the host, which has a route to its containers. Returns the neighbour."""
+    client = lab.host("client")
+    lab.link(host, "eth0", client, "eth0", [f"{HOST}/30"], [f"{CLIENT}/30"])
+    host.sysctl("net/ipv4/ip_forward", 1)
+    client.run("ip", "route", "add", "10.64.0.0/14", "via", HOST)
+    return client
 
 
 class Firn:
@@ -37,7 +47,7 @@ class Firn:
         return self.ask("endpoint", "list")
 
     def birdc(self, *command):
-        return self.host.out("birdc", "-s", "/run/firn/bird.ctl", *command)
+        return self.host.out("birdc", "-s", "/run/firn/bird/bird.ctl", *command)
 
     def sessions(self):
         """{BIRD's name of the session: since when it is in its state}, of established sessions."""
@@ -50,7 +60,7 @@ class Firn:
 
     def bird_pid(self):
         """The number of the supervised BIRD, as this host counts its processes."""
-        return int(self.host.out("cat", "/run/firn/bird.pid"))
+        return int(self.host.out("cat", "/run/firn/bird/bird.pid"))
 
     def blocks(self):
         """Blackhole routes of firn in the kernel of this host."""
