@@ -226,12 +226,17 @@ class Checker {
   void available() {
     std::set<std::string> wanted;
     for (const model::Block& block : store_.blocks) {
-      if (!block.free.empty()) wanted.insert(keys::block(block.use, block.pool, block.prefix).substr(keys::blocks.size()));
+      if (block.free.empty()) continue;
+      const std::string name = keys::block(block.use, block.pool, block.prefix).substr(keys::blocks.size());
+      wanted.insert(name);
+      const auto mark = store_.available.find(name);
+      if (mark == store_.available.end()) {
+        add(ProblemKind::available_missing, name, "the block has free addresses, but is not marked so");
+      } else if (records::released_hint(mark->second) > oldest_release(block, {}).value_or(0)) {
+        add(ProblemKind::available_stale, name, "its mark says that its addresses were released later than they were");
+      }
     }
-    for (const std::string& name : wanted) {
-      if (store_.available.count(name) == 0) add(ProblemKind::available_missing, name, "the block has free addresses, but is not marked so");
-    }
-    for (const std::string& name : store_.available) {
+    for (const auto& [name, hint] : store_.available) {
       const bool block_damaged = store_.damaged.count(std::string(keys::blocks) + name) != 0;
       if (wanted.count(name) == 0 && !block_damaged) add(ProblemKind::available_stale, name, "is marked as a block with free addresses and is none");
     }

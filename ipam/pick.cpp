@@ -71,22 +71,24 @@ class Picker {
     return lease_of(address, block);
   }
 
-  // Calls visit(block) for each owned block that has a free address and may hold an allowed one, until it returns true.
-  template <class Visit>
-  Status each_available(const model::Pool& pool, const Rules& rules, Visit visit) {
+  // Calls visit(block) for each owned block that has a free address and may hold an allowed one, until it returns true. Blocks of
+  // which nothing was released before a time that is not worth(time) are passed over unread.
+  template <class Worth, class Visit>
+  Status each_available(const model::Pool& pool, const Rules& rules, Worth worth, Visit visit) {
     const std::string prefix = keys::available_of(use_, pool.name);
     std::string from;
     if (request_.first && pool.cidr.contains(*request_.first)) {
       from = keys::available(use_, pool.name, Prefix::of(*request_.first, pool.block_size));
     }
     // Nearly always the first one will do; a pool whose blocks all cool is walked in larger steps.
-    for (size_t step = 1;; step = 64) {
+    for (size_t step = 1;; step = std::min<size_t>(step * 4, 256)) {
       auto entries = tx_.range(prefix, step, from);
       if (!entries) return std::move(entries).error();
       for (const kv::Entry& entry : *entries) {
         const auto at = records::parse_prefix_key(std::string_view(entry.key).substr(prefix.size()));
         if (at && request_.last && at->address() > *request_.last) return {};
         if (at && !rules.allows_any(*at)) continue;
+        if (!worth(records::released_hint(entry.value))) continue;
         const std::string key = block_key(entry.key);
         auto block = records::block(tx_, key);
         if (!block) return std::move(block).error();
@@ -108,9 +110,14 @@ class Picker {
     const Rules rules(pool, use_, reserved_, request_);
     const Allowed allowed = [&rules](const Address& address) { return rules.allows(address); };
     std::optional<model::Lease> out;
-    auto done = each_available(pool, rules, [&](model::Block& block) {
+    const auto worth = [&](int64_t released) { return released <= released_before_; };
+    auto done = each_available(pool, rules, worth, [&](model::Block& block) {
       const auto address = take_first(block, released_before_, allowed);
-      if (!address) return false;
+      if (!address) {
+        // It cools as a whole: the next ones need not read it to see that.
+        if (const auto oldest = oldest_release(block, {}); oldest && !worth(*oldest)) records::put_hint(tx_, block, *oldest);
+        return false;
+      }
       records::put_block(tx_, block, true);
       out = lease_of(*address, block);
       return true;
@@ -177,7 +184,8 @@ class Picker {
     const model::Pool* of = nullptr;
     for (const model::Pool& pool : usable_) {
       const Rules rules(pool, use_, reserved_, request_);
-      auto done = each_available(pool, rules, [&](model::Block& block) {
+      const auto worth = [&](int64_t released) { return !oldest || released < *oldest; };
+      auto done = each_available(pool, rules, worth, [&](model::Block& block) {
         const auto release = oldest_release(block, [&rules](const Address& address) { return rules.allows(address); });
         if (release && (!oldest || *release < *oldest)) {
           oldest = release;

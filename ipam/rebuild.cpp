@@ -171,11 +171,13 @@ class Rebuild {
       if (old == old_.blocks.end() || *old != rebuilt) tx_.put(key, model::encode(rebuilt));
       if (!rebuilt.free.empty()) available.insert(block_name(rebuilt));
     }
-    for (const std::string& name : old_.available) {
+    for (const auto& [name, hint] : old_.available) {
       if (available.count(name) == 0) tx_.erase(std::string(records::available) + name);
     }
     for (const std::string& name : available) {
-      if (old_.available.count(name) == 0) tx_.put(std::string(records::available) + name, "");
+      // Hints may be of a clock that has been set since.
+      const auto old = old_.available.find(name);
+      if (old == old_.available.end() || !old->second.empty()) tx_.put(std::string(records::available) + name, "");
     }
   }
 
@@ -247,7 +249,7 @@ Result<Snapshot> read_snapshot(kv::Transaction& tx) {
   }
   if (done) {
     done = each(records::available,
-                [&](const kv::Entry& entry) { out.available.insert(entry.key.substr(records::available.size())); });
+                [&](const kv::Entry& entry) { out.available[entry.key.substr(records::available.size())] = entry.value; });
   }
   if (!done) return std::move(done).error();
   std::stable_sort(out.blocks.begin(), out.blocks.end(), [](const auto& a, const auto& b) { return a.prefix < b.prefix; });

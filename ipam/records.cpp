@@ -165,15 +165,25 @@ Result<std::vector<Prefix>> reserved(kv::Transaction& tx) {
   return out;
 }
 
+int64_t released_hint(std::string_view value) {
+  int64_t released = 0;
+  const auto [end, ec] = std::from_chars(value.data(), value.data() + value.size(), released);
+  // Not a number: no hint, and the block itself is read.
+  return ec == std::errc{} && end == value.data() + value.size() ? released : 0;
+}
+
+void put_hint(kv::Transaction& tx, const model::Block& block, int64_t released) {
+  tx.put(keys::available(block.use, block.pool, block.prefix), released == 0 ? std::string() : std::to_string(released));
+}
+
 void put_block(kv::Transaction& tx, const model::Block& block, bool had_free) {
   tx.put(keys::block(block.use, block.pool, block.prefix), model::encode(block));
   const bool has_free = !block.free.empty();
   if (has_free == had_free) return;
-  const std::string key = keys::available(block.use, block.pool, block.prefix);
   if (has_free) {
-    tx.put(key, "");
+    put_hint(tx, block, oldest_release(block, {}).value_or(0));
   } else {
-    tx.erase(key);
+    tx.erase(keys::available(block.use, block.pool, block.prefix));
   }
 }
 

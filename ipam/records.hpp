@@ -44,6 +44,10 @@ Result<std::optional<model::Endpoint>> endpoint(kv::Transaction& tx, std::string
 Result<std::vector<model::Pool>> pools(kv::Transaction& tx);
 Result<std::vector<Prefix>> reserved(kv::Transaction& tx);
 
+// The value of an available/ key is a hint: no free address of the block was released before that time. Empty: 0.
+int64_t released_hint(std::string_view value);
+void put_hint(kv::Transaction& tx, const model::Block& block, int64_t released);
+
 // Writes the block, and its available/ key when it became full or stopped being so.
 void put_block(kv::Transaction& tx, const model::Block& block, bool had_free);
 // Puts a block that the store does not have under the pool: all free but for the addresses that are leased already (after a

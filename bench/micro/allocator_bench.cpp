@@ -1,8 +1,11 @@
-// The allocator in process, on a real file: one lease + one release is one iteration. "fresh": the queue of the block is one run;
-// "worn": its runs are as short as they get, as in a block whose addresses went out and came back in any order.
+// The allocator in process, on a real file: one lease + one release is one iteration.
+// fresh: the queue of the block is short, as on a host whose containers live for a while (no cooldown, so that it stays so).
+// worn: a pool that is all cooling, its runs as short as they get: each address went out and came back in any order.
+// churn: nothing but leases and releases with the default cooldown, so that block after block cools and new ones are taken.
 #include <benchmark/benchmark.h>
 #include <stdlib.h>
 
+#include <chrono>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -21,7 +24,7 @@ struct Bench {
   SystemClock clock;
   std::unique_ptr<ipam::Allocator> allocator;
 
-  explicit Bench(benchmark::State& state) {
+  explicit Bench(benchmark::State& state, std::chrono::seconds cooldown = std::chrono::seconds(0)) {
     char path[] = "/tmp/firn-allocator-bench-XXXXXX";
     if (::mkdtemp(path) == nullptr) {
       state.SkipWithError("no temporary directory");
@@ -39,6 +42,7 @@ struct Bench {
     store = std::move(*opened);
     ipam::Options allocating;
     allocating.boot_id = "bench";
+    allocating.cooldown = cooldown;
     allocator = std::make_unique<ipam::Allocator>(*store, clock, allocating);
   }
   Bench(const Bench&) = delete;
@@ -97,8 +101,15 @@ void fresh(benchmark::State& state) {
 }
 BENCHMARK(fresh);
 
+void churn(benchmark::State& state) {
+  Bench bench(state, std::chrono::seconds(60));
+  if (!bench.allocator) return;
+  lease_and_release(state, bench, {request_of(*bench.allocator, "10.0.0.0/10")});
+}
+BENCHMARK(churn);
+
 void worn(benchmark::State& state) {
-  Bench bench(state);
+  Bench bench(state, std::chrono::seconds(60));
   if (!bench.allocator) return;
   const std::vector<ipam::AddressRequest> requests{request_of(*bench.allocator, "10.1.0.0/26")};
   if (!fill(state, bench, requests, 64)) return;

@@ -35,7 +35,7 @@ inline constexpr std::string_view leases = "lease/";
 inline constexpr std::string_view endpoints = "endpoint/";
 std::string block(Use use, std::string_view pool, const Prefix& prefix);
 std::string blocks_of(Use use, std::string_view pool);
-// Present (empty value) while the block has at least one free address: the allocator looks at these alone.
+// Present while the block has at least one free address: the allocator looks at these alone. The value is a hint (docs/ipam.md).
 std::string available(Use use, std::string_view pool, const Prefix& prefix);
 std::string available_of(Use use, std::string_view pool);
 std::string lease(const Address& address);

@@ -112,6 +112,24 @@ TEST_F(AllocatorTest, CooldownEndsAfterItsTime) {
   EXPECT_EQ(lease(allocator, "e", from_pool(pool)), "10.1.0.1");
 }
 
+TEST_F(AllocatorTest, BlocksThatCoolAreMarkedAndComeBack) {
+  Allocator allocator(*store, clock, options());
+  const std::string pool = allocator.subnet_pool(net("10.1.0.0/29"), 31)->name;
+  const auto hint = [&](const char* block) { return (*store->get(keys::available(model::Use::routed, pool, net(block))))->value; };
+  for (const char* name : {"a", "b"}) lease(allocator, name, from_pool(pool));
+  allocator.release("app/a/eth0").value();
+  EXPECT_EQ(hint("10.1.0.0/31"), std::to_string(clock.unix_seconds()));
+  clock.advance(std::chrono::seconds(10));
+  allocator.release("app/b/eth0").value();
+  EXPECT_EQ(lease(allocator, "c", from_pool(pool)), "10.1.0.2");
+  clock.advance(std::chrono::seconds(50));
+  EXPECT_EQ(lease(allocator, "d", from_pool(pool)), "10.1.0.0") << "the mark is of the first release";
+  EXPECT_EQ(lease(allocator, "e", from_pool(pool)), "10.1.0.3");
+  EXPECT_EQ(hint("10.1.0.0/31"), std::to_string(clock.unix_seconds() - 50));
+  clock.advance(std::chrono::seconds(10));
+  EXPECT_EQ(lease(allocator, "f", from_pool(pool)), "10.1.0.1");
+}
+
 TEST_F(AllocatorTest, TheOldestCoolingAddressOfAllPoolsIsTaken) {
   add_pool(make_pool("a", "10.1.0.0/31", 31));
   add_pool(make_pool("b", "10.2.0.0/31", 31));

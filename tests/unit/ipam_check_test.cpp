@@ -129,6 +129,10 @@ TEST_F(IpamCheckTest, AvailableKeys) {
   put(*node, "available/routed/web/4-0a000010-1c", "");
   expect_fixed("available-stale routed/web/4-0a000010-1c");
   EXPECT_TRUE(value(available_key).has_value());
+  put(*node, available_key, "1700000001");
+  expect_fixed("available-stale routed/web/4-0a000000-1c");
+  put(*node, available_key, "nonsense");
+  EXPECT_THAT(found(), IsEmpty()) << "a hint that cannot be read is none";
 }
 
 TEST_F(IpamCheckTest, DamagedBlocksAndLeasesAreMadeAgain) {
