@@ -103,8 +103,8 @@ Status Allocator::with_blocks(model::Use use, const std::function<Status(kv::Tra
     });
     if (!adopted) return std::move(adopted).error();
   }
-  return make_error(Code::unavailable, "other processes took every address of " + std::to_string(most_tries) +
-                                           " blocks before this one; try again");
+  return make_error(Code::unavailable,
+                    "other processes took every address of " + std::to_string(most_tries) + " blocks before this one; try again");
 }
 
 Result<model::Endpoint> Allocator::lease(model::Endpoint endpoint, model::Use use, const std::vector<AddressRequest>& requests) {
@@ -239,8 +239,8 @@ Result<model::Pool> Allocator::subnet_pool(const Prefix& cidr, std::optional<int
       }
     }
     if (const auto other = records::overlapping(*pools, wanted.name, cidr)) {
-      return make_error(Code::conflict, "subnet " + cidr.to_string() + " overlaps with pool " + other->name + " (" +
-                                            other->cidr.to_string() + ")");
+      return make_error(Code::conflict,
+                        "subnet " + cidr.to_string() + " overlaps with pool " + other->name + " (" + other->cidr.to_string() + ")");
     }
     tx.put(key, model::encode(wanted));
     return {};

@@ -21,17 +21,16 @@ namespace firn::ipam {
 // One address is leased for each request, all or none.
 struct AddressRequest {
   Family family = Family::v4;
-  std::vector<std::string> pools;     // in order of preference, all of `family`
-  std::optional<Address> address;     // this one and no other
-  std::optional<Address> first, last; // inclusive bounds inside the pool (CNI rangeStart, rangeEnd)
-  std::vector<Address> excluded;      // never given out here, e.g. the gateway of a bridged network
+  std::vector<std::string> pools;      // in order of preference, all of `family`
+  std::optional<Address> address;      // this one and no other
+  std::optional<Address> first, last;  // inclusive bounds inside the pool (CNI rangeStart, rangeEnd)
+  std::vector<Address> excluded;       // never given out here, e.g. the gateway of a bridged network
 };
 
 // Where blocks of cluster pools come from when the host has none left (see single_host_blocks() in claims.hpp). Called outside
 // any transaction; the allocator puts the block in the node store itself when it is not there, and looks again.
 // `wanted`: the block must contain this address. Code::exhausted: the pool has no free block.
-using BlockSource =
-    std::function<Result<Prefix>(const model::Pool& pool, model::Use use, const std::optional<Address>& wanted)>;
+using BlockSource = std::function<Result<Prefix>(const model::Pool& pool, model::Use use, const std::optional<Address>& wanted)>;
 
 struct Options {
   std::chrono::seconds cooldown{60};  // before an address is leased again; shorter when nothing else is free
@@ -43,10 +42,10 @@ struct Options {
 
 struct PoolUse {
   model::Pool pool;
-  uint64_t blocks = 0;       // blocks owned by this host
-  uint64_t capacity = 0;     // addresses in them that may be leased
+  uint64_t blocks = 0;    // blocks owned by this host
+  uint64_t capacity = 0;  // addresses in them that may be leased
   uint64_t used = 0;
-  uint64_t cooling = 0;      // released less than the cooldown ago
+  uint64_t cooling = 0;  // released less than the cooldown ago
 };
 
 struct Tries;

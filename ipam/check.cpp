@@ -148,12 +148,14 @@ class Checker {
         const auto [other, alone] = first.emplace(address, handle);
         const auto lease = store_.leases.find(address);
         if (!alone) {
-          add(ProblemKind::address_conflict, text, "is recorded for " + other->second + " and for " + handle + "; stop one of them", gone);
+          add(ProblemKind::address_conflict, text, "is recorded for " + other->second + " and for " + handle + "; stop one of them",
+              gone);
         } else if (lease == store_.leases.end()) {
           if (store_.damaged.count(keys::lease(address)) != 0) continue;
           const bool home = block_with(store_, address) != nullptr || pool_with(store_, address);
           add(ProblemKind::endpoint_without_lease, handle,
-              "uses " + text + ", which is not leased to it" + (home ? "" : "; no pool of this host has the address"), home || gone);
+              "uses " + text + ", which is not leased to it" + (home ? "" : "; no pool of this host has the address"),
+              home || gone);
         } else if (lease->second.handle != handle && store_.endpoints.count(lease->second.handle) == 0) {
           add(ProblemKind::endpoint_without_lease, handle, "uses " + text + ", which is leased to " + lease->second.handle);
         }
@@ -179,8 +181,9 @@ class Checker {
         add(ProblemKind::address_outside_block, text,
             "its block " + lease.block.to_string() + " is not on this host" + (home ? "" : ", and no pool has it"), home);
       } else if (block->prefix != lease.block || block->pool != lease.pool) {
-        add(ProblemKind::address_outside_block, text, "its lease names block " + lease.block.to_string() + " of pool " + lease.pool +
-                                                          ", but it is in " + block->prefix.to_string() + " of pool " + block->pool);
+        add(ProblemKind::address_outside_block, text,
+            "its lease names block " + lease.block.to_string() + " of pool " + lease.pool + ", but it is in " +
+                block->prefix.to_string() + " of pool " + block->pool);
       }
     }
   }
@@ -191,8 +194,10 @@ class Checker {
       const std::string name = block.prefix.to_string() + " (" + std::string(to_string(block.use)) + ", pool " + block.pool + ")";
       if (last != nullptr && last->prefix.overlaps(block.prefix)) {
         const bool both = any_lease(last->prefix) && any_lease(block.prefix) && last->prefix != block.prefix;
-        add(ProblemKind::blocks_overlap, name, "has the same addresses as block " + last->prefix.to_string() + " (" +
-                                                   std::string(to_string(last->use)) + ", pool " + last->pool + ")", !both);
+        add(ProblemKind::blocks_overlap, name,
+            "has the same addresses as block " + last->prefix.to_string() + " (" + std::string(to_string(last->use)) + ", pool " +
+                last->pool + ")",
+            !both);
       }
       last = &block;
       const auto pool = store_.pools.find(block.pool);
@@ -213,7 +218,8 @@ class Checker {
       const bool unused = is_free(block, static_cast<uint32_t>(i));
       const bool leased = store_.leases.count(address) != 0;
       if (unused && leased) {
-        add(ProblemKind::free_and_leased, address.to_string(), "is leased to " + store_.leases.at(address).handle + " and free in block " + name);
+        add(ProblemKind::free_and_leased, address.to_string(),
+            "is leased to " + store_.leases.at(address).handle + " and free in block " + name);
       } else if (!unused && !leased && store_.damaged.count(keys::lease(address)) == 0) {
         if (lost++ < 5) some += (some.empty() ? "" : ", ") + address.to_string();
       }
@@ -238,7 +244,8 @@ class Checker {
     }
     for (const auto& [name, hint] : store_.available) {
       const bool block_damaged = store_.damaged.count(std::string(keys::blocks) + name) != 0;
-      if (wanted.count(name) == 0 && !block_damaged) add(ProblemKind::available_stale, name, "is marked as a block with free addresses and is none");
+      if (wanted.count(name) == 0 && !block_damaged)
+        add(ProblemKind::available_stale, name, "is marked as a block with free addresses and is none");
     }
   }
 
@@ -247,18 +254,20 @@ class Checker {
     for (const auto& [key, claim] : cluster_.claims) {
       const std::string block = keys::block(claim.use, claim.pool, claim.prefix);
       claimed.insert(block);
-      const bool here = std::any_of(store_.blocks.begin(), store_.blocks.end(), [&](const model::Block& b) {
-        return b.prefix == claim.prefix && b.use == claim.use && b.pool == claim.pool;
+      const bool here = std::any_of(store_.blocks.begin(), store_.blocks.end(), [&wanted = claim](const model::Block& b) {
+        return b.prefix == wanted.prefix && b.use == wanted.use && b.pool == wanted.pool;
       });
       if (!here && store_.damaged.count(block) == 0) {
-        add(ProblemKind::claim_without_block, claim.prefix.to_string(), "of pool " + claim.pool + " is claimed by this node and not in its store");
+        add(ProblemKind::claim_without_block, claim.prefix.to_string(),
+            "of pool " + claim.pool + " is claimed by this node and not in its store");
       }
     }
     for (const model::Block& block : store_.blocks) {
       const auto pool = store_.pools.find(block.pool);
       if (pool != store_.pools.end() && pool->second.node_only) continue;
       if (claimed.count(keys::block(block.use, block.pool, block.prefix)) != 0) continue;
-      add(ProblemKind::block_without_claim, block.prefix.to_string(), "of pool " + block.pool + " is used here, but not claimed by this node");
+      add(ProblemKind::block_without_claim, block.prefix.to_string(),
+          "of pool " + block.pool + " is used here, but not claimed by this node");
     }
   }
 
@@ -266,7 +275,8 @@ class Checker {
     for (const std::string& handle : *surroundings_.live) {
       if (store_.endpoints.count(handle) != 0 || unknown_.count(handle) != 0) continue;
       add(ProblemKind::interface_without_endpoint, handle,
-          "an interface of this host carries this handle, and no endpoint is recorded; its addresses may be leased again: stop the container",
+          "an interface of this host carries this handle, and no endpoint is recorded; its addresses may be leased again: stop the "
+          "container",
           false);
     }
   }

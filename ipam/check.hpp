@@ -69,7 +69,8 @@ Result<FixReport> fix(kv::Store& node, const Surroundings& surroundings, const C
 // booted. Returns where the file went.
 // `open` opens a store with the engine and the durability of node stores, and makes it when there is none.
 using OpenStore = std::function<Result<std::unique_ptr<kv::Store>>(const std::string& path)>;
-Result<std::string> reset_node_store(const std::string& path, const OpenStore& open, kv::Store* cluster, const std::string& node_name,
-                                     const std::string& boot_id, const std::vector<model::Endpoint>& live, const Clock& clock);
+Result<std::string> reset_node_store(const std::string& path, const OpenStore& open, kv::Store* cluster,
+                                     const std::string& node_name, const std::string& boot_id,
+                                     const std::vector<model::Endpoint>& live, const Clock& clock);
 
 }  // namespace firn::ipam

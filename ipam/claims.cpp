@@ -28,14 +28,16 @@ Result<model::Pool> pool_for_claim(kv::Transaction& tx, const std::string& node,
   auto value = tx.get(key);
   if (!value) return std::move(value).error();
   if (!value->has_value()) {
-    return make_error(Code::denied, "pool " + name + " selects nodes by label, and node " + node + " has not joined; run 'firnctl init'");
+    return make_error(Code::denied,
+                      "pool " + name + " selects nodes by label, and node " + node + " has not joined; run 'firnctl init'");
   }
   auto record = model::decode_node(**value);
   if (!record) return records::unreadable(key, record.error());
   for (const auto& [label, wanted] : (*pool)->node_selector) {
     const auto has = record->labels.find(label);
     if (has == record->labels.end() || has->second != wanted) {
-      return make_error(Code::denied, "pool " + name + " is for nodes labelled " + label + "=" + wanted + ", which " + node + " is not");
+      return make_error(Code::denied,
+                        "pool " + name + " is for nodes labelled " + label + "=" + wanted + ", which " + node + " is not");
     }
   }
   return std::move(**pool);
@@ -87,14 +89,15 @@ Result<Prefix> lowest_unclaimed(kv::Transaction& tx, const model::Pool& pool, co
     if (!full && entries->size() < page) return candidate;
     if (!entries->empty()) from = entries->back().key + '\x01';
   }
-  return make_error(Code::exhausted, "every block of pool " + pool.name + " (" + pool.cidr.to_string() + ") is claimed or reserved");
+  return make_error(Code::exhausted,
+                    "every block of pool " + pool.name + " (" + pool.cidr.to_string() + ") is claimed or reserved");
 }
 
 Status check_overlap(const std::vector<model::Pool>& pools, const model::Pool& pool) {
   const auto other = records::overlapping(pools, pool.name, pool.cidr);
   if (!other) return {};
-  return make_error(Code::conflict,
-                    "pool " + pool.name + " (" + pool.cidr.to_string() + ") overlaps with pool " + other->name + " (" + other->cidr.to_string() + ")");
+  return make_error(Code::conflict, "pool " + pool.name + " (" + pool.cidr.to_string() + ") overlaps with pool " + other->name +
+                                        " (" + other->cidr.to_string() + ")");
 }
 
 Error invalid(const model::Pool& pool, const std::string& field, const std::string& why) {
@@ -195,7 +198,8 @@ Result<model::Claim> claim_block(kv::Store& cluster, const std::string& node, co
     Prefix prefix;
     if (wanted) {
       if (!pool->cidr.contains(*wanted)) {
-        return make_error(Code::invalid, wanted->to_string() + " is not inside pool " + pool_name + " (" + pool->cidr.to_string() + ")");
+        return make_error(Code::invalid,
+                          wanted->to_string() + " is not inside pool " + pool_name + " (" + pool->cidr.to_string() + ")");
       }
       prefix = Prefix::of(*wanted, pool->block_size);
       auto existing = claim_at(tx, pool_name, prefix);
@@ -203,8 +207,9 @@ Result<model::Claim> claim_block(kv::Store& cluster, const std::string& node, co
       if (existing->has_value()) {
         claim = std::move(**existing);
         if (claim.node == node && claim.use == use) return {};
-        const std::string why = claim.node != node ? "is owned by node " + claim.node
-                                                   : "serves " + std::string(to_string(claim.use)) + " containers; a block has one use";
+        const std::string why = claim.node != node
+                                    ? "is owned by node " + claim.node
+                                    : "serves " + std::string(to_string(claim.use)) + " containers; a block has one use";
         return make_error(Code::conflict, "block " + prefix.to_string() + " of pool " + pool_name + " " + why);
       }
     } else {
@@ -228,7 +233,8 @@ Status give_up_block(kv::Store& cluster, const model::Claim& claim) {
     if (!existing) return std::move(existing).error();
     if (!existing->has_value()) return {};
     if ((*existing)->node != claim.node) {
-      return make_error(Code::conflict, "block " + claim.prefix.to_string() + " of pool " + claim.pool + " is owned by node " + (*existing)->node);
+      return make_error(Code::conflict,
+                        "block " + claim.prefix.to_string() + " of pool " + claim.pool + " is owned by node " + (*existing)->node);
     }
     tx.erase(keys::claim(claim.pool, claim.prefix));
     return {};
@@ -309,14 +315,17 @@ Status validate(const model::Pool& pool) {
   }
   const int least = address.is_v4() ? 20 : 116;
   if (pool.block_size < least || pool.block_size > address.bits()) {
-    return invalid(pool, "block_size", "must be " + std::to_string(least) + " to " + std::to_string(address.bits()) + " for " +
-                                           (address.is_v4() ? "IPv4" : "IPv6") + ", not " + std::to_string(pool.block_size));
+    return invalid(pool, "block_size",
+                   "must be " + std::to_string(least) + " to " + std::to_string(address.bits()) + " for " +
+                       (address.is_v4() ? "IPv4" : "IPv6") + ", not " + std::to_string(pool.block_size));
   }
   if (pool.block_size < pool.cidr.length()) {
-    return invalid(pool, "block_size", "a block of /" + std::to_string(pool.block_size) + " is larger than the pool, " + pool.cidr.to_string());
+    return invalid(pool, "block_size",
+                   "a block of /" + std::to_string(pool.block_size) + " is larger than the pool, " + pool.cidr.to_string());
   }
   for (const auto& [label, value] : pool.node_selector) {
-    if (label.empty() || label.size() > 253 || value.size() > 253) return invalid(pool, "node_selector", "labels and values have at most 253 bytes, labels at least 1");
+    if (label.empty() || label.size() > 253 || value.size() > 253)
+      return invalid(pool, "node_selector", "labels and values have at most 253 bytes, labels at least 1");
   }
   return {};
 }
@@ -342,7 +351,8 @@ Status update_pool(kv::Store& cluster, const model::Pool& pool) {
     if (!old) return std::move(old).error();
     if (!old->has_value()) return make_error(Code::not_found, "pool " + pool.name + " does not exist");
     if ((*old)->cidr != pool.cidr) {
-      return invalid(pool, "cidr", "cannot change from " + (*old)->cidr.to_string() + ": a live address never moves; create another pool");
+      return invalid(pool, "cidr",
+                     "cannot change from " + (*old)->cidr.to_string() + ": a live address never moves; create another pool");
     }
     if ((*old)->block_size != pool.block_size) {
       return invalid(pool, "block_size", "cannot change from " + std::to_string((*old)->block_size) + "; create another pool");
@@ -454,7 +464,8 @@ Status delete_pool(kv::Store& cluster, kv::Store& node, const std::string& name,
     if (!claims) return std::move(claims).error();
     for (const model::Claim& claim : *claims) {
       if (claim.node != node_name) {
-        return make_error(Code::conflict, "pool " + name + " is in use on node " + claim.node + ", which owns its block " + claim.prefix.to_string());
+        return make_error(Code::conflict, "pool " + name + " is in use on node " + claim.node + ", which owns its block " +
+                                              claim.prefix.to_string());
       }
     }
     if ((*pool)->disabled) return {};
@@ -470,7 +481,8 @@ Status delete_pool(kv::Store& cluster, kv::Store& node, const std::string& name,
         tx.put(keys::pool(name), model::encode(before));
         return {};
       });
-      if (!reopened) return std::move(dropped).error().context("pool " + name + " stays disabled (" + reopened.error().message + ")");
+      if (!reopened)
+        return std::move(dropped).error().context("pool " + name + " stays disabled (" + reopened.error().message + ")");
     }
     return std::move(dropped).error();
   }
@@ -480,7 +492,8 @@ Status delete_pool(kv::Store& cluster, kv::Store& node, const std::string& name,
     for (const kv::Entry& entry : *entries) {
       auto claim = records::read_claim(entry.key, entry.value);
       if (!claim) return std::move(claim).error();
-      if (claim->node != node_name) return make_error(Code::conflict, "node " + claim->node + " claimed a block of pool " + name + " meanwhile");
+      if (claim->node != node_name)
+        return make_error(Code::conflict, "node " + claim->node + " claimed a block of pool " + name + " meanwhile");
       tx.erase(entry.key);
     }
     tx.erase(keys::pool(name));

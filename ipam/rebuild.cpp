@@ -150,7 +150,8 @@ class Rebuild {
     blocks_ = std::move(kept);
     if (all) return;
     for (auto& [address, lease] : leases_) {
-      const auto block = std::find_if(blocks_.begin(), blocks_.end(), [&a = address](const auto& b) { return b.prefix.contains(a); });
+      const auto block =
+          std::find_if(blocks_.begin(), blocks_.end(), [&a = address](const auto& b) { return b.prefix.contains(a); });
       if (block == blocks_.end()) continue;
       lease.pool = block->pool;
       lease.block = block->prefix;
@@ -239,7 +240,8 @@ Result<Snapshot> read_snapshot(kv::Transaction& tx) {
   }
   if (done) {
     done = each(keys::leases, [&](const kv::Entry& entry) {
-      keep(entry, records::read_lease(entry.key, entry.value), [&](model::Lease lease) { out.leases[lease.address] = std::move(lease); });
+      keep(entry, records::read_lease(entry.key, entry.value),
+           [&](model::Lease lease) { out.leases[lease.address] = std::move(lease); });
     });
   }
   if (done) {

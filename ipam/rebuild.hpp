@@ -19,9 +19,9 @@ struct Snapshot {
   std::map<std::string, model::Pool> pools;
   std::map<std::string, model::Endpoint> endpoints;  // by handle
   std::map<Address, model::Lease> leases;
-  std::vector<model::Block> blocks;      // by prefix, then use
+  std::vector<model::Block> blocks;              // by prefix, then use
   std::map<std::string, std::string> available;  // key behind "available/" -> hint
-  std::map<std::string, Error> damaged;  // key -> why it cannot be used
+  std::map<std::string, Error> damaged;          // key -> why it cannot be used
 };
 Result<Snapshot> read_snapshot(kv::Transaction& tx);
 

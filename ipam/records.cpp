@@ -195,8 +195,8 @@ Result<model::Block> adopt_block(kv::Transaction& tx, const std::string& pool, m
   auto rival = tx.get(keys::block(other, pool, prefix));
   if (!rival) return std::move(rival).error();
   if (rival->has_value()) {
-    return make_error(Code::conflict, "block " + prefix.to_string() + " of pool " + pool + " serves " + std::string(to_string(other)) +
-                                          " containers on this host; a block has one use");
+    return make_error(Code::conflict, "block " + prefix.to_string() + " of pool " + pool + " serves " +
+                                          std::string(to_string(other)) + " containers on this host; a block has one use");
   }
   model::Block block = fresh_block(prefix, pool, use);
   auto leases = tx.range(keys::leases, static_cast<size_t>(prefix.count()), keys::lease(prefix.address()));

@@ -26,8 +26,9 @@ Result<std::string> place_beside(const std::string& path) {
 
 }  // namespace
 
-Result<std::string> reset_node_store(const std::string& path, const OpenStore& open, kv::Store* cluster, const std::string& node_name,
-                                     const std::string& boot_id, const std::vector<model::Endpoint>& live, const Clock& clock) {
+Result<std::string> reset_node_store(const std::string& path, const OpenStore& open, kv::Store* cluster,
+                                     const std::string& node_name, const std::string& boot_id,
+                                     const std::vector<model::Endpoint>& live, const Clock& clock) {
   auto aside = place_beside(path);
   if (!aside) return aside;
   // SQLite's own files first: a kill in between leaves the damaged store, and a second run finishes.
@@ -46,7 +47,8 @@ Result<std::string> reset_node_store(const std::string& path, const OpenStore& o
       tx.put(keys::endpoint(model::handle_of(endpoint)), model::encode(endpoint));
       if (!endpoint.leased) continue;
       for (const Address& address : endpoint.addresses) {
-        tx.put(keys::lease(address), model::encode(model::Lease{address, model::handle_of(endpoint), "unknown", Prefix::host(address)}));
+        tx.put(keys::lease(address),
+               model::encode(model::Lease{address, model::handle_of(endpoint), "unknown", Prefix::host(address)}));
       }
     }
     tx.put(keys::boot, boot_id);

@@ -75,7 +75,10 @@ class Parser {
       case '{': return members(node, Kind::object, '}');
       case '[': return members(node, Kind::array, ']');
       case '"': node.kind = Kind::string; return string(node.text);
-      case 't': node.kind = Kind::boolean; node.truth = true; return word("true");
+      case 't':
+        node.kind = Kind::boolean;
+        node.truth = true;
+        return word("true");
       case 'f': node.kind = Kind::boolean; return word("false");
       case 'n': return word("null");
       default: return number(node);

@@ -10,7 +10,9 @@ namespace firn::json {
 // Length of the well-formed sequence at the start of `s`, which is not empty; 0 when there is none.
 inline size_t utf8_length(std::string_view s) {
   const auto byte = [&](size_t i) { return static_cast<uint8_t>(s[i]); };
-  const auto tail = [&](size_t i, uint8_t low = 0x80, uint8_t high = 0xbf) { return i < s.size() && byte(i) >= low && byte(i) <= high; };
+  const auto tail = [&](size_t i, uint8_t low = 0x80, uint8_t high = 0xbf) {
+    return i < s.size() && byte(i) >= low && byte(i) <= high;
+  };
   const uint8_t b = byte(0);
   if (b < 0x80) return 1;
   if (b >= 0xc2 && b <= 0xdf) return tail(1) ? 2 : 0;

@@ -55,7 +55,8 @@ void work(const std::string& path, Board& board, int number, unsigned seed) {
     // Room for the others: SQLite's lock has no queue, and processes that never pause starve one another.
     std::this_thread::sleep_for(std::chrono::microseconds(random() % 40000));
     if (held.size() < 8 && (held.empty() || random() % 2 == 0)) {
-      const model::Endpoint endpoint = make_endpoint("w" + std::to_string(number) + "-" + std::to_string(seed) + "-" + std::to_string(i));
+      const model::Endpoint endpoint =
+          make_endpoint("w" + std::to_string(number) + "-" + std::to_string(seed) + "-" + std::to_string(i));
       const auto leased = allocator.lease(endpoint, model::Use::routed, {from_pool(pool)});
       if (!leased) {
         if (leased.error().is(Code::exhausted)) continue;
@@ -146,7 +147,8 @@ TEST(AllocatorKill, NoAddressHasTwoHoldersAndTheStoreStaysWhole) {
   surroundings.boot_id = "boot";
   const auto problems = check(*store, surroundings);
   ASSERT_TRUE(problems.ok()) << problems.error().message;
-  for (const Problem& problem : *problems) ADD_FAILURE() << to_string(problem.kind) << " " << problem.object << ": " << problem.words;
+  for (const Problem& problem : *problems)
+    ADD_FAILURE() << to_string(problem.kind) << " " << problem.object << ": " << problem.words;
 
   for (int number = 1; number <= workers; ++number) clean_up_after(number);
   EXPECT_TRUE(keys_below(*store, "lease/").empty());

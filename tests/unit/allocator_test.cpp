@@ -35,7 +35,9 @@ class AllocatorTest : public ::testing::Test {
     put(*store, keys::block(use, pool, net(prefix)), model::encode(fresh_block(net(prefix), pool, use)));
     put(*store, keys::available(use, pool, net(prefix)), "");
   }
-  void reserve(const std::string& cidr) { put(*store, keys::reservation(net(cidr)), model::encode(model::Reservation{net(cidr), ""})); }
+  void reserve(const std::string& cidr) {
+    put(*store, keys::reservation(net(cidr)), model::encode(model::Reservation{net(cidr), ""}));
+  }
   std::string lease(Allocator& allocator, const std::string& container, const AddressRequest& request,
                     model::Use use = model::Use::routed) {
     auto endpoint = allocator.lease(make_endpoint(container), use, {request});
@@ -181,12 +183,13 @@ TEST_F(AllocatorTest, StaticAddresses) {
   EXPECT_EQ(taken.error().code, Code::conflict);
   EXPECT_EQ(taken.error().message, "10.1.7.8 is leased by app/pod/eth0 (pod default/web-1)");
   EXPECT_EQ(allocator.lease(make_endpoint("two"), model::Use::routed, {the_address(pool, "10.2.0.1")}).error().code, Code::invalid);
-  EXPECT_EQ(allocator.lease(make_endpoint("two"), model::Use::bridged, {the_address(pool, "10.1.7.9")}).error().code, Code::conflict)
+  EXPECT_EQ(allocator.lease(make_endpoint("two"), model::Use::bridged, {the_address(pool, "10.1.7.9")}).error().code,
+            Code::conflict)
       << "a block has one use";
   reserve("10.1.9.0/24");
   EXPECT_THAT(lease(allocator, "two", the_address(pool, "10.1.9.1")), HasSubstr("10.1.9.1 cannot be leased: it is reserved"));
-  const auto twice = allocator.lease(make_endpoint("two"), model::Use::routed,
-                                     {the_address(pool, "10.1.8.1"), the_address(pool, "10.1.8.1")});
+  const auto twice =
+      allocator.lease(make_endpoint("two"), model::Use::routed, {the_address(pool, "10.1.8.1"), the_address(pool, "10.1.8.1")});
   ASSERT_FALSE(twice.ok());
   EXPECT_EQ(keys_below(*store, "lease/").size(), 2u);
   EXPECT_EQ(lease(allocator, "three", from_pool(pool)), "10.1.7.0") << "owned blocks are filled before new ones are taken";
@@ -272,7 +275,8 @@ TEST_F(AllocatorTest, PoolsAreTriedInOrderAndDisabledOnesSkipped) {
   for (int i = 0; i < 3; ++i) got.push_back(lease(allocator, std::to_string(i), request));
   EXPECT_THAT(got, ElementsAre("10.2.0.0", "10.2.0.1", "10.3.0.0"));
   EXPECT_THAT(lease(allocator, "x", from_pool("closed")), HasSubstr("pool closed is disabled"));
-  EXPECT_EQ(allocator.lease(make_endpoint("x"), model::Use::routed, {the_address("closed", "10.1.0.1")}).error().code, Code::denied);
+  EXPECT_EQ(allocator.lease(make_endpoint("x"), model::Use::routed, {the_address("closed", "10.1.0.1")}).error().code,
+            Code::denied);
   EXPECT_EQ(allocator.lease(make_endpoint("x"), model::Use::routed, {from_pool("none")}).error().code, Code::not_found);
   EXPECT_EQ(allocator.lease(make_endpoint("x"), model::Use::routed, {from_pool("large", Family::v6)}).error().code, Code::invalid);
   EXPECT_EQ(allocator.lease(make_endpoint("x"), model::Use::routed, {AddressRequest{}}).error().code, Code::invalid);

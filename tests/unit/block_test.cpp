@@ -129,8 +129,10 @@ TEST(Block, BehavesLikeAQueue) {
       if (random() % 2 == 0) {
         const uint32_t parity = random() % 3;  // 2: everything is allowed
         const auto right = [&](uint32_t ordinal) { return parity == 2 || ordinal % 2 == parity; };
-        const auto expected = std::find_if(queue.begin(), queue.end(), [&](const auto& e) { return e.second <= before && right(e.first); });
-        const auto got = take_first(block, before, [&](const Address& a) { return right(static_cast<uint32_t>(block.prefix.offset_of(a))); });
+        const auto expected =
+            std::find_if(queue.begin(), queue.end(), [&](const auto& e) { return e.second <= before && right(e.first); });
+        const auto got =
+            take_first(block, before, [&](const Address& a) { return right(static_cast<uint32_t>(block.prefix.offset_of(a))); });
         ASSERT_EQ(got.has_value(), expected != queue.end()) << "seed " << seed << " step " << step;
         if (got) {
           ASSERT_EQ(*got, block.prefix.at(expected->first)) << "seed " << seed << " step " << step;

@@ -1,5 +1,3 @@
-#include "ipam/check.hpp"
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -7,6 +5,7 @@
 #include <random>
 
 #include "ipam/block.hpp"
+#include "ipam/check.hpp"
 #include "ipam/claims.hpp"
 #include "tests/unit/ipam_support.hpp"
 

@@ -57,7 +57,9 @@ TEST(Json, HostileTextIsRefused) {
   EXPECT_FALSE(Document::parse(std::string(100000, '[')).ok());
   EXPECT_TRUE(Document::parse(std::string(64, '[') + std::string(64, ']')).ok());
   EXPECT_FALSE(Document::parse(std::string(65, '[') + std::string(65, ']')).ok());
-  EXPECT_TRUE(Document::parse(R"({"brackets in a string":"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[["})").ok());
+  EXPECT_TRUE(
+      Document::parse(R"({"brackets in a string":"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[["})")
+          .ok());
 }
 
 TEST(Json, StringsAndTheirEscapes) {
@@ -66,8 +68,8 @@ TEST(Json, StringsAndTheirEscapes) {
   EXPECT_EQ(text(R"("a\u0041\u00e9\u20AC\ud83d\ude00z")"), "aA\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80z");
   EXPECT_EQ(text(R"("\u0000")"), std::string(1, '\0'));
   EXPECT_EQ(text("\"0123456789 0123456789\""), "0123456789 0123456789");
-  for (const char* bad : {R"("\ud800")", R"("\udc00")", R"("\ud800\u0041")", R"("\u12g4")", R"("\x")", "\"\\", "\"", "\"0123456\n\"",
-                          "\"\xc0\xaf\"", "\"\xed\xa0\x80\"", "\"\xf4\x90\x80\x80\"", "\"01234567\x80\""}) {
+  for (const char* bad : {R"("\ud800")", R"("\udc00")", R"("\ud800\u0041")", R"("\u12g4")", R"("\x")", "\"\\", "\"",
+                          "\"0123456\n\"", "\"\xc0\xaf\"", "\"\xed\xa0\x80\"", "\"\xf4\x90\x80\x80\"", "\"01234567\x80\""}) {
     EXPECT_FALSE(Document::parse(bad).ok()) << bad;
   }
 }
@@ -76,8 +78,9 @@ TEST(Json, TheGrammarIsStrict) {
   for (const char* good : {"0", "-0", "1.5e+10", "1E-2", " [ ] ", "{ }", "[1 , 2]", "null", "true", "false", R"({"":[{}]})"}) {
     EXPECT_TRUE(Document::parse(good).ok()) << good;
   }
-  for (const char* bad : {"01", "-", "+1", "1.", ".5", "1e", "0x1", "nul", "truex", "[1,]", "[,1]", "[1 2]", "{\"a\"}", "{\"a\":}", "{a:1}",
-                          "{\"a\":1,}", "{1:2}", "[}", "]", "1 2", "NaN", "'a'", "/**/1", ",,,,"}) {
+  for (const char* bad :
+       {"01",      "-",        "+1",    "1.",         ".5",    "1e", "0x1", "nul", "truex", "[1,]", "[,1]",  "[1 2]",
+        "{\"a\"}", "{\"a\":}", "{a:1}", "{\"a\":1,}", "{1:2}", "[}", "]",   "1 2", "NaN",   "'a'",  "/**/1", ",,,,"}) {
     EXPECT_FALSE(Document::parse(bad).ok()) << bad;
   }
   EXPECT_EQ(Document::parse(R"({"a":?})").error().message, "not valid JSON at byte 6");
@@ -94,13 +97,22 @@ TEST(Json, DumpAndPretty) {
   const Document d = parse(R"( {"z":[1,-2.50,"\n",{}, []],"a":{"k":null,"t":true}} )");
   EXPECT_EQ(d.root().dump(), R"({"a":{"k":null,"t":true},"z":[1,-2.50,"\u000a",{},[]]})");
   EXPECT_EQ(d.root()["absent"].dump(), "null");
-  EXPECT_EQ(pretty(R"({"a":{"k":"x,{\""},"z":[1,{},[]]})"), "{\n  \"a\": {\n    \"k\": \"x,{\\\"\"\n  },\n  \"z\": [\n    1,\n    {},\n    []\n  ]\n}");
+  EXPECT_EQ(pretty(R"({"a":{"k":"x,{\""},"z":[1,{},[]]})"),
+            "{\n  \"a\": {\n    \"k\": \"x,{\\\"\"\n  },\n  \"z\": [\n    1,\n    {},\n    []\n  ]\n}");
   EXPECT_EQ(pretty("no JSON"), "no JSON");
 }
 
 TEST(Writer, WritesWhatTheParserReads) {
   Writer w;
-  w.begin_object().field("s", "quote\" back\\ nl\n").field("i", 5).field("b", false).key("a").begin_array().value(1).value("x").end_array();
+  w.begin_object()
+      .field("s", "quote\" back\\ nl\n")
+      .field("i", 5)
+      .field("b", false)
+      .key("a")
+      .begin_array()
+      .value(1)
+      .value("x")
+      .end_array();
   w.key("e").begin_object().end_object().key("n").null().field_if("skipped", "").end_object();
   EXPECT_EQ(w.text(), R"({"s":"quote\" back\\ nl\u000a","i":5,"b":false,"a":[1,"x"],"e":{},"n":null})");
   EXPECT_EQ(*parse(w.text()).root()["s"].string(), "quote\" back\\ nl\n");
