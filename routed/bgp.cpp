@@ -2,6 +2,8 @@
 
 #include <sys/stat.h>
 
+#include <utility>
+
 #include "lib/base/file.hpp"
 #include "lib/model/keys.hpp"
 
@@ -29,8 +31,9 @@ bool is_there(const std::string& path) {
   return ::stat(path.c_str(), &info) == 0;
 }
 
-bird::Settings settings_from(const BirdConfig& config, const std::string& run_dir) {
+bird::Settings settings_from(const BirdConfig& config, const std::string& run_dir, std::function<std::vector<Prefix>()> blocks) {
   bird::Settings out;
+  out.blocks = std::move(blocks);
   out.supervise = config.supervise;
   out.binary = config.binary;
   out.run_directory = run_dir + "/bird";
@@ -40,8 +43,9 @@ bird::Settings settings_from(const BirdConfig& config, const std::string& run_di
 
 }  // namespace
 
-Bgp::Bgp(loop::Loop& loop, Log& log, const Clock& clock, const BirdConfig& config, const std::string& run_dir)
-    : loop_(loop), log_(log), settings_(settings_from(config, run_dir)), supervisor_(settings_, clock) {}
+Bgp::Bgp(loop::Loop& loop, Log& log, const Clock& clock, const BirdConfig& config, const std::string& run_dir,
+         std::function<std::vector<Prefix>()> blocks)
+    : loop_(loop), log_(log), settings_(settings_from(config, run_dir, std::move(blocks))), supervisor_(settings_, clock) {}
 
 Result<std::optional<bird::Rendered>> Bgp::wanted(kv::Store& cluster, const std::string& node_name) {
   const auto node = cluster.get(keys::node(node_name));

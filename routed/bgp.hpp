@@ -3,6 +3,7 @@
 // Thread safety: belongs to the thread of the loop.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -18,7 +19,9 @@ namespace firn::routed {
 
 class Bgp {
  public:
-  Bgp(loop::Loop& loop, Log& log, const Clock& clock, const BirdConfig& config, const std::string& run_dir);
+  // `blocks`: the block routes that are in the kernel or on their way there.
+  Bgp(loop::Loop& loop, Log& log, const Clock& clock, const BirdConfig& config, const std::string& run_dir,
+      std::function<std::vector<Prefix>()> blocks);
 
   // Reads settings, node and peers anew; `cluster` may be null (not there yet).
   void update(kv::Store* cluster, const std::string& node_name);

@@ -48,6 +48,12 @@ void Compute::set_endpoint(const std::string& handle, const model::Endpoint* end
   for (const Address& address : touched) refresh(address);
 }
 
+std::vector<Prefix> Compute::blocks() const {
+  std::vector<Prefix> out;
+  for (const auto& [key, names] : block_keys_) out.push_back(key.destination);
+  return out;
+}
+
 void Compute::set_block(const std::string& key, const model::Block* block) {
   std::optional<RouteKey> before, now;
   if (const auto known = blocks_.find(key); known != blocks_.end()) before = known->second;

@@ -56,6 +56,7 @@ class Compute {
   Changes take_changes();
   const Routes& routes() const { return routes_; }
   const Neighbours& neighbours() const { return neighbours_; }
+  std::vector<Prefix> blocks() const;  // of the block routes among them
 
   // A veth that carries firn's alias, or is the host side of an endpoint: its permanent neighbours are ours.
   bool is_ours(int index) const;

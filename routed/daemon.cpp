@@ -34,7 +34,7 @@ Daemon::Daemon(loop::Loop& loop, Log& log, const Clock& clock, const Config& con
               listener_of(compute_, [this] { schedule_blocks(); }, [this] { schedule_blocks(); }, [this] { round(); })),
       routes_(kernel, clock),
       neighbours_(kernel, clock),
-      bgp_(loop, log, clock, config.bird, config.run_dir),
+      bgp_(loop, log, clock, config.bird, config.run_dir, [this] { return compute_.blocks(); }),
       started_at_(clock.unix_seconds()) {}
 
 Status Daemon::start() {

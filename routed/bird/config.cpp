@@ -193,7 +193,8 @@ void write_session(Text& text, const Config& config, const ResolvedPeer& resolve
 void write_peer(Text& text, const Config& config, const ResolvedPeer& resolved) {
   const auto& peer = resolved.peer;
   const auto [channel, kernel] = words(peer.address.family());
-  const std::string block = "proto = " + quoted(kernel) + " && dest = RTD_BLACKHOLE";
+  // Of the kernel, or of render_start().
+  const std::string block = "proto ~ " + quoted(std::string(kernel) + "*") + " && dest = RTD_BLACKHOLE";
   const std::string import_filter = "firn_import_" + symbol(peer.name), export_filter = "firn_export_" + symbol(peer.name);
   if (!peer.import_rules.empty()) {
     text.line("\nfilter " + import_filter + " {");
@@ -310,6 +311,21 @@ Result<Rendered> render(const Config& config) {
   }
   for (const auto* peer : peers) write_peer(text, config, *peer);
   return std::move(text).take();
+}
+
+std::string render_start(const std::vector<Prefix>& blocks) {
+  Text text;
+  for (const Family family : {Family::v4, Family::v6}) {
+    const auto [channel, kernel] = words(family);
+    if (std::none_of(blocks.begin(), blocks.end(), [&](const Prefix& b) { return b.family() == family; })) continue;
+    // Below the kernel's 200, so that the learned route takes its place at once; above BGP's 100.
+    text.open_protocol("static", std::string(kernel) + "_start").line("  " + std::string(channel) + " { preference 150; };");
+    for (const Prefix& block : blocks) {
+      if (block.family() == family) text.line("  route " + block.to_string() + " blackhole;");
+    }
+    text.line("}");
+  }
+  return std::move(text).take().text;
 }
 
 }  // namespace firn::routed::bird

@@ -55,6 +55,11 @@ Status check(const Config& config);
 Status check_password(std::string_view password);
 Result<Rendered> render(const Config& config);
 
+// What BIRD is given in addition when it is started, and no longer once it has read the kernel: the blocks as static routes.
+// BIRD 2.0 first reads the kernel a second after its start. A session that is up sooner would otherwise tell the peer "end of
+// routes" before the first route, and a peer that kept our routes over a restart of BIRD would drop them.
+std::string render_start(const std::vector<Prefix>& blocks);
+
 // "tor-a" <-> "firn_peer_tor_a". A peer's name has no underscore, so this goes both ways; the name depends on nothing else,
 // so a session whose peer did not change keeps its protocol and does not flap.
 std::string protocol_of(std::string_view peer_name);

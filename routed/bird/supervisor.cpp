@@ -140,7 +140,9 @@ Status Supervisor::start() {
   ::unlink(candidate.c_str());
   if (!checked && !(checked.error().is(Code::invalid) && previous)) return checked;
   if (!checked) state_.config_error = checked.error().message;
-  if (auto status = write_config(settings_.config_path(), checked ? wanted_->text : previous->text); !status) return status;
+  // The blocks of this moment only beside the wanted text: that is applied, without them, as soon as BIRD answers.
+  const std::string start = checked && settings_.blocks ? render_start(settings_.blocks()) : std::string();
+  if (auto status = write_config(settings_.config_path(), checked ? wanted_->text + start : previous->text); !status) return status;
 
   std::vector<std::string> arguments = {settings_.binary, "-f", "-c", settings_.config_path(), "-s", settings_.socket_path(), "-P",
                                         path("bird.pid")};
@@ -165,8 +167,7 @@ void Supervisor::adopt(Control control) {
     start_backoff_.fail(clock_.steady());
     return;
   }
-  // BIRD 2.0 reads the kernel's routes a second after its start. A session that is up sooner would tell the peer "end of routes"
-  // before the first route, and a peer that kept our routes over a restart of BIRD would then drop them.
+  // Before the routes of render_start() go, the same ones of the kernel must be there.
   if (state_.phase == Phase::starting) {
     if (auto scanned = control.scan_kernel("firn_kernel*"); !scanned) {
       state_.daemon_error = scanned.error().message;

@@ -13,6 +13,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -30,6 +31,8 @@ struct Settings {
   bool supervise = true;
   std::string binary = "/usr/sbin/bird";
   std::string run_directory = "/run/firn/bird";
+  // The blocks the kernel has as blackhole routes now; asked for at each start of BIRD (render_start). Empty: none are given.
+  std::function<std::vector<Prefix>()> blocks = {};
   std::string socket;  // "": RUN_DIRECTORY/bird.ctl when supervised, else Debian's /run/bird/bird.ctl
 
   std::string socket_path() const;

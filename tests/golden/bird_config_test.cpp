@@ -35,14 +35,14 @@ class TempDirectory {
 };
 
 // BIRD opens its log while it parses, so the text it reads logs into the temp directory.
-Status bird_accepts(Config config) {
+Status bird_accepts(Config config, const std::string& behind = {}) {
   const TempDirectory directory;
   const std::string file = directory.path() + "/bird.conf";
   const bool part = config.log_file.empty();
   if (!part) config.log_file = directory.path() + "/bird.log";
   auto rendered = render(config);
   if (!rendered) return std::move(rendered).error();
-  const std::string text = part ? "router id 192.0.2.9;\nprotocol device {}\n" + rendered->text : rendered->text;
+  const std::string text = (part ? "router id 192.0.2.9;\nprotocol device {}\n" : "") + rendered->text + behind;
   if (auto status = write_file_atomic(file, text, 0600); !status) return status;
   return check_with_binary("/usr/sbin/bird", file, directory.path() + "/output", std::chrono::seconds(10));
 }
@@ -126,6 +126,17 @@ TEST(BirdGolden, PartOfAnAdministratorsConfiguration) {
   expect_golden("included", config);
 }
 
+TEST(BirdConfig, BlocksAreGivenAtTheStart) {
+  const auto start = render_start({prefix("10.64.0.0/26"), prefix("fd00:64::/122"), prefix("10.64.0.64/26")});
+  EXPECT_EQ(start,
+            "\nprotocol static firn_kernel4_start {\n  ipv4 { preference 150; };\n  route 10.64.0.0/26 blackhole;\n"
+            "  route 10.64.0.64/26 blackhole;\n}\n"
+            "\nprotocol static firn_kernel6_start {\n  ipv6 { preference 150; };\n  route fd00:64::/122 blackhole;\n}\n");
+  const auto status = bird_accepts(with(router("tor", "192.0.2.254", 64600)), start);
+  EXPECT_TRUE(status.ok()) << status.error().message;
+  EXPECT_EQ(render_start({}), "");
+}
+
 TEST(BirdConfig, TheOrderOfThePeersChangesNothing) {
   Config one = base(), other = base();
   one.peers = {router("a", "192.0.2.2", 1), router("b", "192.0.2.3", 2), router("c", "192.0.2.4", 3)};
@@ -207,7 +218,7 @@ INSTANTIATE_TEST_SUITE_P(
         Option{"graceful_restart_time", [](auto& p) { p.peer.graceful_restart_time = 4095; }, "  graceful restart time 4095;", ""},
         Option{"bfd", [](auto& p) { p.peer.bfd = true; }, "  bfd on;", ""},
         Option{"import_all", [](auto&) {}, "    import all;", "filter firn_"},
-        Option{"export_blocks", [](auto&) {}, "    export where proto = \"firn_kernel4\" && dest = RTD_BLACKHOLE;", ""},
+        Option{"export_blocks", [](auto&) {}, "    export where proto ~ \"firn_kernel4*\" && dest = RTD_BLACKHOLE;", ""},
         Option{"import_rule",
                [](auto& p) {
                  p.peer.import_rules = {{true, prefix("10.0.0.0/8"), 16, 24}};
@@ -217,7 +228,7 @@ INSTANTIATE_TEST_SUITE_P(
                [](auto& p) {
                  p.peer.export_rules = {{false, prefix("10.0.0.0/8"), 8, 8}};
                },
-               "  if ! (proto = \"firn_kernel4\" && dest = RTD_BLACKHOLE) then reject;\n  if net ~ [ 10.0.0.0/8{8,8} ] then "
+               "  if ! (proto ~ \"firn_kernel4*\" && dest = RTD_BLACKHOLE) then reject;\n  if net ~ [ 10.0.0.0/8{8,8} ] then "
                "reject;\n  reject;",
                "export where proto"},
         Option{"rule_of_the_other_family",
