@@ -1,5 +1,5 @@
 // JSON in and out. Reading: typed field readers whose errors carry a JSON pointer (RFC 6901) to the place.
-// Writing: an append-only writer that needs no tree. Parsing is in tree.cpp.
+// Writing: an append-only writer that needs no tree. nlohmann/json reads, in tree.cpp alone.
 // Hostile input: size, depth (64) and UTF-8 are checked by parse(). Thread safety: a Document is read-only after parse.
 #pragma once
 

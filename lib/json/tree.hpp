@@ -1,4 +1,4 @@
-// The parsed form of a JSON text: nodes in one array, strings as views of one copy of the text. A record is parsed in two
+// The parsed form of a JSON text: nodes in one array, strings as views of one copy. A record is parsed in a few
 // allocations, which is what a lease of an address, and a plugin that lives for a millisecond, are made of.
 // Inside this folder only. Thread safety: read-only after parse_tree().
 #pragma once
@@ -23,7 +23,7 @@ struct Node {
 };
 
 struct Tree {
-  std::string text;         // strings that have escapes are shortened in place
+  std::string text;         // every string and number, one behind the other; never grows beyond its reservation
   std::vector<Node> nodes;  // the root first; never grows after its first reservation, so nodes may point at each other
 };
 
