@@ -206,6 +206,8 @@ Status Walk::announcement() {
   const BirdView view = read_bird(reply->root());
   std::vector<std::string> told, unknown, silent;
   for (const Session& s : view.sessions) {
+    // A session carries the family of its own addresses.
+    if (const auto router = Address::parse(s.address); router && router->family() != address_.family()) continue;
     const std::string who = s.peer + " (" + s.address + " AS " + std::to_string(s.as_number) + ")";
     const auto prefix = std::find_if(s.announced.begin(), s.announced.end(), [&](const Prefix& p) { return p.contains(address_); });
     if (prefix != s.announced.end()) {
@@ -221,6 +223,10 @@ Status Walk::announcement() {
   if (!told.empty()) return say(State::ok, "bgp", "announced as " + join(told, ", ") + rest);
   if (!unknown.empty()) return say(State::unknown, "bgp", join(unknown, "; ") + rest);
   if (view.sessions.empty()) return say(State::broken, "bgp", "BIRD has no session: " + view.summary(), "'firnctl bgp status'");
+  if (silent.empty()) {
+    return say(State::broken, "bgp", "no peer has an address of this family, and a session carries the family of its own addresses",
+               "firnctl bgp peer add");
+  }
   return say(State::broken, "bgp", "announced to nobody: " + join(silent, "; "),
              "'firnctl bgp status', and the export rules in 'firnctl bgp peer show'");
 }
