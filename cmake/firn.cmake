@@ -44,7 +44,8 @@ function(firn_program name)
   add_executable(${name} ${PROGRAM_SOURCES})
   target_link_libraries(${name} PRIVATE firn_options ${PROGRAM_LINK})
   if(PROGRAM_STATIC AND NOT FIRN_SANITIZE AND NOT FIRN_FUZZ)
-    target_link_options(${name} PRIVATE -static)
+    # Without symbols in a release: they are a sixth of the file, and nobody debugs a process that has gone.
+    target_link_options(${name} PRIVATE -static $<$<CONFIG:Release>:-s>)
   endif()
 endfunction()
 
