@@ -398,7 +398,7 @@ Result<bool> mirror(kv::Store& cluster, kv::Store& node, const std::string& node
         refused = std::move(apart).error();
         continue;
       }
-      const auto old = std::find_if(present->begin(), present->end(), [&](const model::Pool& p) { return p.name == pool.name; });
+      const auto old = std::find_if(present->begin(), present->end(), [&wanted = pool](const model::Pool& p) { return p.name == wanted.name; });
       if (old != present->end() && *old == pool) continue;
       changed = true;
       tx.put(keys::pool(name), model::encode(pool));
