@@ -101,7 +101,7 @@ Result<std::string> parse_state_dir(const json::Value& value) {
   return text;
 }
 
-Result<std::vector<RangeSet>> parse_range_sets(const json::Value& value) {
+Result<std::vector<RangeSet>> parse_range_sets(const json::Value& value, RangeWriter writer) {
   std::vector<RangeSet> out;
   if (!value.present() || value.is_null()) return out;
   auto sets = value.array();
@@ -113,6 +113,9 @@ Result<std::vector<RangeSet>> parse_range_sets(const json::Value& value) {
     if (ranges->empty() || ranges->size() > most_ranges) return set.error("must hold 1 to " + std::to_string(most_ranges) + " ranges");
     RangeSet& parsed = out.emplace_back();
     for (const json::Value& item : *ranges) {
+      if (writer == RangeWriter::administrator) {
+        if (auto known = check_fields(item, range_fields, true); !known) return std::move(known).error();
+      }
       auto range = parse_range(item);
       if (!range) return std::move(range).error();
       parsed.push_back(*std::move(range));
@@ -141,7 +144,7 @@ Result<IpamConfig> parse_own(const json::Value& ipam) {
   IpamConfig out;
   if (!ipam.present() || ipam.is_null()) return out;
   if (auto known = check_fields(ipam, ipam_fields, true); !known) return std::move(known).error();
-  auto sets = parse_range_sets(ipam["ranges"]);
+  auto sets = parse_range_sets(ipam["ranges"], RangeWriter::administrator);
   if (!sets) return std::move(sets).error();
   out.sets = *std::move(sets);
   if (ipam["subnet"].present()) {

@@ -39,8 +39,9 @@ struct IpamConfig {
 Outcome<std::string> parse_ipam_type(const json::Value& ipam);
 // For another plugin's object only the type is read: the rest is its business.
 Outcome<IpamConfig> parse_ipam(const json::Value& ipam);
-// [[{"subnet": ...}]], of "ranges" or of the capability "ipRanges" (any letter case).
-Result<std::vector<RangeSet>> parse_range_sets(const json::Value& value);
+// [[{"subnet": ...}]], of "ranges" or of the capability "ipRanges", whose writers use any letter case and add members.
+enum class RangeWriter { administrator, runtime };
+Result<std::vector<RangeSet>> parse_range_sets(const json::Value& value, RangeWriter writer);
 // An absolute path without "..", or "".
 Result<std::string> parse_state_dir(const json::Value& value);
 // Code::invalid for an unknown field; `strict`: also for one that resembles no known field.

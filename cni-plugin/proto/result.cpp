@@ -94,7 +94,6 @@ Result<std::optional<T>> parsed_if(const json::Value& value) {
 }
 
 Result<Interface> parse_interface(const json::Value& value) {
-  Interface out;
   auto name = value["name"].string();
   auto mac = value["mac"].string_or("");
   auto sandbox = value["sandbox"].string_or("");
@@ -107,7 +106,6 @@ Result<Interface> parse_interface(const json::Value& value) {
 }
 
 Result<IpConfig> parse_ip(const json::Value& value) {
-  IpConfig out;
   auto text = value["address"].string();
   if (!text) return std::move(text).error();
   auto address = InterfaceAddress::parse(*text);

@@ -81,7 +81,7 @@ Status parse_all(const json::Value& root, Wishes& out) {
     if (out.ips.empty()) out.ips = *std::move(ips);
   }
   if (auto parsed = parse_mac(runtime.find_any_case("mac"), out.mac); !parsed) return parsed;
-  auto ranges = parse_range_sets(runtime.find_any_case("ipRanges"));
+  auto ranges = parse_range_sets(runtime.find_any_case("ipRanges"), RangeWriter::runtime);
   if (!ranges) return std::move(ranges).error();
   out.ip_ranges = *std::move(ranges);
   auto dns = parse_dns(runtime.find_any_case("dns"));

@@ -183,6 +183,7 @@ TEST(Config, RefusesWithThePlace) {
       {R"("ipam":{"subnet":"10.0.0.0/24","pools":["a"]})", 7, "cannot stand beside"},
       {R"("ipam":{"pools":["A B"]})", 7, "/ipam/pools"},
       {R"("ipam":{"ranges":[[]]})", 7, "/ipam/ranges/0"},
+      {R"("ipam":{"ranges":[[{"subnet":"10.0.0.0/24","rangestart":"10.0.0.9"}]]})", 7, "did you mean \"rangeStart\""},
       {R"("ipam":{"ranges":[[{"subnet":"10.0.0.0/24"},{"subnet":"fd00::/64"}]]})", 7, "two families"},
       {R"("ipam":{"ranges":[[{"subnet":"10.0.0.0/8"}],[{"subnet":"10.1.0.0/16"}]]})", 7, "overlap"},
       {R"("ipam":{"subnet":"10.0.0.0/24","routes":[{"dst":"x"}]})", 7, "/ipam/routes/0/dst"},
