@@ -13,7 +13,7 @@ import case
 from lab import children_of, wait_for
 
 DEMO = pathlib.Path(__file__).resolve().parents[2] / "scripts" / "demo"
-WATCHED = ("/var/lib/firn", "/etc/firn", "/etc/cni", "/run/firn", "/var/lib/cni", "/opt/cni", "/run/netns")
+WATCHED = ("/var/lib/firn", "/etc/firn", "/etc/cni", "/run/firn", "/var/lib/cni", "/opt/cni", "/run/netns/web", "/run/netns/db")
 
 
 def machine():
