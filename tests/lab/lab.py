@@ -192,8 +192,8 @@ class Lab:
         self.bin = pathlib.Path(bin_dir).resolve()
         self.hosts, self.processes, self.numbers = {}, [], itertools.count(1)
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="firn-t-"))
-        # Also the name of everything that is global to the machine, such as control groups.
-        self.name = f"firn-t-{os.getpid()}-{self.dir.name.rpartition('-')[2]}"
+        # The name of everything that is global to the machine, such as control groups. containerd takes no underscore at the end.
+        self.name = f"firn-t-{os.getpid()}-{os.urandom(4).hex()}"
         _open_labs.append(self)
         signal.signal(signal.SIGTERM, _on_signal)
         signal.signal(signal.SIGHUP, _on_signal)
