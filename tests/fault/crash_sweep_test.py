@@ -5,6 +5,8 @@ endpoint, no link, no route, and `firnctl ipam check` finds nothing.
 
 usage: crash_sweep_test.py BIN_DIR"""
 
+import collections
+import json
 import re
 import sys
 import unittest
@@ -52,6 +54,14 @@ class CrashSweep(unittest.TestCase):
         self.assertEqual(set(self.host.keys("lease/")), leases, where)
         self.assertEqual(len(self.host.keys("endpoint/")), 1, where)
 
+    def assert_true_success(self, verb, container, netns, out, where):
+        """A run that says it succeeded in spite of the failure must have done all of it."""
+        if verb == "ADD":
+            code, words, err = self.host.run("CHECK", container, netns, prevResult=json.loads(out))
+            self.assertEqual(code, 0, f"{where}: CHECK: {words}{err}")
+        else:
+            self.assertEqual(set(self.host.keys("lease/")), self.before[2], where)
+
     def recover(self, point, verb, container, netns, where):
         """As runtimes do: by turns the same verb again, DEL alone, or nothing but the garbage collection."""
         way = point % 3
@@ -77,8 +87,11 @@ class CrashSweep(unittest.TestCase):
         self.host.drop_netns(probe)
         self.assertLess(len(names), MAX_POINTS)
         points = failures = 0
+        seen = collections.Counter()
         for point, name in enumerate(names, 1):
-            inject = inject_of(point, name)
+            # strace counts the calls of each name by themselves: this is the seen[name]-th `name`.
+            seen[name] += 1
+            inject = inject_of(point, name, seen[name])
             if inject is None:
                 continue
             where = f"{verb} at system call {point} ({name}), {inject}"
@@ -91,20 +104,28 @@ class CrashSweep(unittest.TestCase):
             points += 1
             failures += code != 0
             if code not in (0, -9, 137):
-                # An honest failure says so in the words of the CNI spec, unless it could not even write.
-                self.assertTrue(out.startswith("{") or "write" in name or "close" in name or point < 40, f"{where}: exit {code}: {out!r} {err!r}")
+                # An honest failure says so, in the words of the CNI spec; one that cannot go on at all (it cannot come back
+                # from the container's namespace) on stderr. Before main() and in write() there are no words.
+                self.assertTrue(out.startswith("{") or err or name == "write" or point < 20, f"{where}: exit {code}: {out!r} {err!r}")
+            if code == 0:
+                self.assert_true_success(verb, container, netns, out, where)
             self.recover(point, verb, container, netns, where)
             self.assert_clean(where)
         code, words = self.host.check_store()
         self.assertEqual(code, 0, words)
         print(f"{verb}: {points} of {len(names)} system calls, {failures} runs failed, nothing left", flush=True)
-        self.assertGreater(failures, 0, "the injection did nothing")
+        if inject_of == self.killing:
+            # The last calls of a run may vary by one or two from run to run; nearly all must have been killed.
+            self.assertGreater(failures, 0.95 * points, "the injection did nothing")
+
+    def killing(self, point, name, count):
+        return f"inject={name}:signal=KILL:when={count}"
 
     def test_kill_at_every_call_of_add(self):
-        self.sweep("ADD", lambda point, name: f"inject=all:signal=KILL:when={point}")
+        self.sweep("ADD", self.killing)
 
     def test_kill_at_every_call_of_del(self):
-        self.sweep("DEL", lambda point, name: f"inject=all:signal=KILL:when={point}")
+        self.sweep("DEL", self.killing)
 
     def test_failure_of_every_call_of_add(self):
         self.sweep("ADD", self.failing)
@@ -112,8 +133,8 @@ class CrashSweep(unittest.TestCase):
     def test_failure_of_every_call_of_del(self):
         self.sweep("DEL", self.failing)
 
-    def failing(self, point, name):
-        return None if name in UNFAILING else f"inject=all:error={ERRORS[point % len(ERRORS)]}:when={point}"
+    def failing(self, point, name, count):
+        return None if name in UNFAILING else f"inject={name}:error={ERRORS[point % len(ERRORS)]}:when={count}"
 
 
 if __name__ == "__main__":

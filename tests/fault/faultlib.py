@@ -5,6 +5,7 @@ import ctypes
 import json
 import os
 import pathlib
+import shutil
 import sqlite3
 import subprocess
 import tempfile
@@ -30,15 +31,14 @@ class Host:
 
     def __init__(self, bin_dir):
         self.bin = pathlib.Path(bin_dir)
-        self.directory = tempfile.TemporaryDirectory(prefix="firn-t-")
-        self.top = pathlib.Path(self.directory.name)
+        self.top = pathlib.Path(tempfile.mkdtemp(prefix="firn-t-"))
         self.state = self.top / "state"
         self.network = "faulty"
 
     def close(self):
         for path in self.top.glob("ns-*"):
             self.drop_netns(path)
-        self.directory.cleanup()
+        shutil.rmtree(self.top)
 
     def make_netns(self, name):
         path = self.top / f"ns-{name}"
