@@ -10,13 +10,14 @@ namespace firn::cni {
 
 namespace {
 
-void print(int fd, std::string_view text) {
+bool print(int fd, std::string_view text) {
   while (!text.empty()) {
     const ssize_t n = ::write(fd, text.data(), text.size());
     if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return;  // the reader is gone; there is nobody left to tell
+    if (n <= 0) return false;
     text.remove_prefix(static_cast<size_t>(n));
   }
+  return true;
 }
 
 std::string about(std::string_view name) {
@@ -24,7 +25,8 @@ std::string about(std::string_view name) {
 }
 
 int fail(const Fault& fault, std::string_view version) {
-  print(STDOUT_FILENO, error_json(fault, version.empty() ? to_string(Version::v1_1_0) : version) + "\n");
+  // When the reader is gone, the exit code still says it.
+  (void)print(STDOUT_FILENO, error_json(fault, version.empty() ? to_string(Version::v1_1_0) : version) + "\n");
   return 1;
 }
 
@@ -50,14 +52,13 @@ Reply answer(const Call& call, const Verbs& verbs) {
 int show_about(std::string_view name, int argc, char** argv) {
   const std::string_view option = argc > 1 ? argv[1] : "";
   if (option.empty() || option == "--help" || option == "-h") {
-    print(STDERR_FILENO, about(name));
+    (void)print(STDERR_FILENO, about(name));
     return 0;
   }
   if (option == "--version") {
-    print(STDOUT_FILENO, std::string(name) + " " + FIRN_VERSION + "\n");
-    return 0;
+    return print(STDOUT_FILENO, std::string(name) + " " + FIRN_VERSION + "\n") ? 0 : 1;
   }
-  print(STDERR_FILENO, std::string(name) + ": unknown argument '" + std::string(option) + "'; a CNI runtime calls it with CNI_COMMAND set\n");
+  (void)print(STDERR_FILENO, std::string(name) + ": unknown argument '" + std::string(option) + "'; a CNI runtime calls it with CNI_COMMAND set\n");
   return 2;
 }
 
@@ -73,8 +74,7 @@ int run_program(std::string_view name, Reader reader, const Verbs& verbs, int ar
   }
   if (!environment) return fail(environment.fault(), version_asked(*text));
   if (environment->verb == Verb::version) {
-    print(STDOUT_FILENO, version_json(version_asked(*text)) + "\n");
-    return 0;
+    return print(STDOUT_FILENO, version_json(version_asked(*text)) + "\n") ? 0 : 1;
   }
   auto config = parse_config(*text, *environment, reader);
   if (!config) return fail(config.fault(), version_asked(*text));
@@ -83,8 +83,11 @@ int run_program(std::string_view name, Reader reader, const Verbs& verbs, int ar
   const Call call{*std::move(environment), *std::move(config), clock};
   auto reply = answer(call, verbs);
   if (!reply) return fail(reply.fault(), call.config.version_text);
-  if (!reply->empty()) print(STDOUT_FILENO, *reply + "\n");
-  return 0;
+  if (reply->empty() || print(STDOUT_FILENO, *reply + "\n")) return 0;
+  // A success that the runtime never hears of is a failure to it, and a failed ADD leaves nothing.
+  (void)print(STDERR_FILENO, std::string(name) + ": the result could not be written to standard output\n");
+  if (call.environment.verb == Verb::add) (void)verbs.del(call);
+  return 1;
 }
 
 }  // namespace firn::cni
