@@ -78,7 +78,7 @@ class CniHost {
   }
 
   Reply run(const std::string& program, const std::string& verb, const std::string& id, const std::string& netns, const std::string& input,
-            const std::string& ifname = "eth0", std::vector<std::string> variables = {}) const {
+            const std::string& ifname = "eth0", std::vector<std::string> variables = {}, const std::string& output = "") const {
     if (!verb.empty()) variables.push_back("CNI_COMMAND=" + verb);
     variables.push_back("CNI_CONTAINERID=" + id);
     variables.push_back("CNI_NETNS=" + netns);
@@ -90,7 +90,8 @@ class CniHost {
     environment.push_back(nullptr);
     std::string name = program;
     char* arguments[] = {name.data(), nullptr};
-    const unique_fd in = memory(input), out = memory(""), err = memory("");
+    const unique_fd in = memory(input), err = memory("");
+    const unique_fd out = output.empty() ? memory("") : unique_fd(::open(output.c_str(), O_WRONLY | O_CLOEXEC));
     Reply reply;
     netns_.run([&] {
       posix_spawn_file_actions_t actions;

@@ -499,6 +499,13 @@ TEST_F(Cni, ManyAtOnce) {
   }
 }
 
+TEST_F(Cni, AnAnswerThatNobodyCanReadIsNoSuccess) {
+  const Reply reply = host.run(host.binaries() + "/firn", "ADD", "a", a.path(), host.config(two_families), "eth0", {}, "/dev/full");
+  EXPECT_EQ(reply.status, 1);
+  EXPECT_TRUE(host.endpoints().empty());
+  EXPECT_EQ(host.links(), 0u);
+}
+
 TEST_F(Cni, TellsWhoItIs) {
   const Reply about = host.run(host.binaries() + "/firn", "", "", "", "");
   EXPECT_EQ(about.status, 0);
