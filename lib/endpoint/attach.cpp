@@ -22,7 +22,8 @@ Status create_pair(Kernel& host, const Netns& container, const Spec& spec) {
   return netlink::all_done(host.apply({&request, 1}));
 }
 
-// What is in the way under the names of `spec`, when it is ours. True: something was removed, creating is worth another try.
+// What is in the way under the names of `spec`, when it is ours. True: nothing is in the way any more that is known to stay, creating
+// is worth another try. Dead links vanish at any moment, by somebody's reap().
 Result<bool> clear_leftovers(Kernel& host, const Netns& container, const Spec& spec) {
   std::vector<netlink::Request> requests;
   if (auto old = host.link(spec.host_ifname); old) {
@@ -42,6 +43,7 @@ Result<bool> clear_leftovers(Kernel& host, const Netns& container, const Spec& s
     auto inside = Inside::enter(container);
     if (!inside) return std::move(inside).error();
     auto peer = inside->kernel().link(spec.ifname);
+    if (!peer && peer.error().is(Code::not_found)) return true;
     if (peer && peer->kind == "veth" && peer->peer_index != 0) {
       // Its other end is dead and of ours, and knows it: a detach that could not enter this namespace.
       auto other = host.link(peer->peer_index);
@@ -60,7 +62,7 @@ Status create(Kernel& host, const Netns& container, const Spec& spec) {
   auto created = create_pair(host, container, spec);
   if (created || created.error().sys != EEXIST) return created;
   // First what bears our name on the host, then what bears it in the container.
-  for (int attempt = 0; attempt < 2; ++attempt) {
+  for (int attempt = 0; attempt < 3; ++attempt) {
     auto cleared = clear_leftovers(host, container, spec);
     if (!cleared) return std::move(cleared).error();
     if (!*cleared) break;
