@@ -21,7 +21,8 @@ bool print(int fd, std::string_view text) {
 }
 
 std::string about(std::string_view name) {
-  return std::string("CNI ") + std::string(name) + " plugin " + FIRN_VERSION + "\nCNI protocol versions supported: " + supported_versions() + "\n";
+  return std::string("CNI ") + std::string(name) + " plugin " + FIRN_VERSION +
+         "\nCNI protocol versions supported: " + supported_versions() + "\n";
 }
 
 int fail(const Fault& fault, std::string_view version) {
@@ -58,7 +59,8 @@ int show_about(std::string_view name, int argc, char** argv) {
   if (option == "--version") {
     return print(STDOUT_FILENO, std::string(name) + " " + FIRN_VERSION + "\n") ? 0 : 1;
   }
-  (void)print(STDERR_FILENO, std::string(name) + ": unknown argument '" + std::string(option) + "'; a CNI runtime calls it with CNI_COMMAND set\n");
+  (void)print(STDERR_FILENO, std::string(name) + ": unknown argument '" + std::string(option) +
+                                 "'; a CNI runtime calls it with CNI_COMMAND set\n");
   return 2;
 }
 

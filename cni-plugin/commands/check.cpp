@@ -20,7 +20,8 @@ Answer check_leases(ipam::Allocator& allocator, const model::Endpoint& record) {
     auto holder = allocator.holder(address);
     if (!holder) return state_fault(holder.error());
     if (!*holder) return differs("address " + address.to_string() + " of " + handle + " has no lease");
-    if ((*holder)->handle != handle) return differs("address " + address.to_string() + " of " + handle + " is leased to " + (*holder)->handle);
+    if ((*holder)->handle != handle)
+      return differs("address " + address.to_string() + " of " + handle + " is leased to " + (*holder)->handle);
   }
   return Done{};
 }
@@ -40,7 +41,8 @@ Answer check_addresses(const CniResult& previous, const Interface& ours, const m
     if (ip.interface == index || ip.interface < 0) stated.push_back(ip.address.address);
   }
   for (const Address& address : record.addresses) {
-    if (std::ranges::find(stated, address) == stated.end()) return differs("address " + address.to_string() + " is not in /prevResult/ips");
+    if (std::ranges::find(stated, address) == stated.end())
+      return differs("address " + address.to_string() + " is not in /prevResult/ips");
   }
   for (const Address& address : stated) {
     if (std::ranges::find(record.addresses, address) == record.addresses.end()) {
@@ -80,7 +82,8 @@ Reply check(const Call& call) {
   if (!found) return state_fault(found.error());
   if (!*found) return differs("attachment " + handle + " has no record: it was never added, or was released");
   const model::Endpoint& record = **found;
-  if (record.kind != model::EndpointKind::interface) return differs("attachment " + handle + " was made by firn-ipam for another plugin");
+  if (record.kind != model::EndpointKind::interface)
+    return differs("attachment " + handle + " was made by firn-ipam for another plugin");
   if (auto leased = check_leases((*state)->allocator(), record); !leased) return std::move(leased).fault();
 
   const CniResult& previous = *call.config.prev_result;

@@ -31,7 +31,8 @@ Fault broken(const std::string& what, std::string_view problem) {
 
 Outcome<std::string> find_plugin(const std::string& type, std::string_view path) {
   if (path.empty()) {
-    return fault(FaultCode::invalid_environment, "required env variables [CNI_PATH] missing", "it is needed to find the IPAM plugin " + type);
+    return fault(FaultCode::invalid_environment, "required env variables [CNI_PATH] missing",
+                 "it is needed to find the IPAM plugin " + type);
   }
   for (std::string_view rest = path; !rest.empty();) {
     const std::string_view directory = rest.substr(0, rest.find(':'));
@@ -90,7 +91,8 @@ Result<std::string> read_until(int fd, SteadyClock::time_point until) {
     const int ready = left <= 0 ? 0 : ::poll(&wanted, 1, static_cast<int>(left));
     if (ready < 0 && errno == EINTR) continue;
     if (ready < 0) return errno_error("poll");
-    if (ready == 0) return make_error(Code::unavailable, "gave no answer in " + std::to_string(deadline.count()) + " s and was killed");
+    if (ready == 0)
+      return make_error(Code::unavailable, "gave no answer in " + std::to_string(deadline.count()) + " s and was killed");
     const ssize_t n = ::read(fd, buffer, sizeof buffer);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return errno_error("read");
@@ -102,8 +104,7 @@ Result<std::string> read_until(int fd, SteadyClock::time_point until) {
 
 int reap_child(pid_t pid) {
   int status = 0;
-  while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
-  }
+  while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {}
   return status;
 }
 

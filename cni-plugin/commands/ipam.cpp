@@ -20,8 +20,10 @@ Outcome<std::string> result_of(const Call& call, const model::Endpoint& record, 
   for (const Address& address : record.addresses) {
     const Source* source = source_of(needs, address);
     if (source == nullptr) {
-      return fault(FaultCode::exists, "attachment " + model::handle_of(record) + " exists already, with address " + address.to_string() +
-                                          " of another subnet", "DEL it first");
+      return fault(
+          FaultCode::exists,
+          "attachment " + model::handle_of(record) + " exists already, with address " + address.to_string() + " of another subnet",
+          "DEL it first");
     }
     out.ips.push_back({.address = {address, source->range.subnet.length()}, .gateway = bridged_gateway(source->range)});
   }
@@ -80,7 +82,8 @@ Reply ipam_check(const Call& call) {
     auto holder = (*state)->allocator().holder(address);
     if (!holder) return state_fault(holder.error());
     if (!*holder || (*holder)->handle != handle) {
-      return fault(FaultCode::differs, "address " + address.to_string() + " is not leased to " + handle, "DEL and ADD make it anew");
+      return fault(FaultCode::differs, "address " + address.to_string() + " is not leased to " + handle,
+                   "DEL and ADD make it anew");
     }
   }
   return std::string();

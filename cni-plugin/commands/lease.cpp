@@ -47,7 +47,8 @@ std::vector<Need> needs_from_pools(const std::vector<model::Pool>& pools) {
   for (const Family family : {Family::v4, Family::v6}) {
     Need need{.family = family, .sources = {}, .address = {}};
     for (const model::Pool& pool : pools) {
-      if (pool.cidr.family() == family) need.sources.push_back({pool, {.subnet = pool.cidr, .first = {}, .last = {}, .gateway = {}}});
+      if (pool.cidr.family() == family)
+        need.sources.push_back({pool, {.subnet = pool.cidr, .first = {}, .last = {}, .gateway = {}}});
     }
     if (!need.sources.empty()) out.push_back(std::move(need));
   }
@@ -68,7 +69,8 @@ Answer place_addresses(std::vector<Need>& needs, const std::vector<Address>& ask
     }
     const auto model = std::ranges::find_if(needs, [&](const Need& n) { return may_hold(n, address); });
     if (model == needs.end()) {
-      return fault(FaultCode::invalid_config, "address " + address.to_string() + " is asked for and lies in no subnet or pool of this network");
+      return fault(FaultCode::invalid_config,
+                   "address " + address.to_string() + " is asked for and lies in no subnet or pool of this network");
     }
     Need another = *model;
     another.address = address;

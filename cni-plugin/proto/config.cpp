@@ -13,10 +13,10 @@ namespace {
 constexpr int least_mtu = 576, most_mtu = 65535, least_mtu_v6 = 1280;
 
 // Ours and those of the spec. A runtime may insert others, which are none of our business unless they are nearly one of these.
-constexpr std::string_view top_fields[] = {
-    "cniVersion", "cniVersions", "name",     "type",   "capabilities", "runtimeConfig", "args",          "ipMasq",       "ipam",
-    "dns",        "prevResult",  "mtu",      "hostPrefix", "stateDir", "forwarding",    "requireDaemon", "daemonSocket", "disableCheck",
-    "disableGC",  "plugins"};
+constexpr std::string_view top_fields[] = {"cniVersion",    "cniVersions",  "name",         "type",      "capabilities",
+                                           "runtimeConfig", "args",         "ipMasq",       "ipam",      "dns",
+                                           "prevResult",    "mtu",          "hostPrefix",   "stateDir",  "forwarding",
+                                           "requireDaemon", "daemonSocket", "disableCheck", "disableGC", "plugins"};
 
 Status parse_interface_fields(const json::Value& root, Config& out) {
   if (auto known = check_fields(root, top_fields, false); !known) return known;
@@ -36,7 +36,9 @@ Status parse_interface_fields(const json::Value& root, Config& out) {
 Status parse_host_prefix(const json::Value& value, std::string& out) {
   auto text = value.string_or(out);
   if (!text) return std::move(text).error();
-  const auto allowed = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_'; };
+  const auto allowed = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
+  };
   if (text->empty() || text->size() > 5 || !std::ranges::all_of(*text, allowed) || text->front() == '-') {
     return value.error("must be 1 to 5 letters, digits, '-' or '_': the rest of the 15 bytes of a link's name is a hash");
   }
@@ -118,7 +120,8 @@ Answer parse_identity(const json::Value& root, Verb verb, Config& out) {
   out.version = *parsed;
   auto name = root["name"].string();
   if (!name) return config_fault(name.error());
-  if (auto valid = model::check_cni_name("network name", *name); !valid) return config_fault(root["name"].error(valid.error().message));
+  if (auto valid = model::check_cni_name("network name", *name); !valid)
+    return config_fault(root["name"].error(valid.error().message));
   out.name = *std::move(name);
   return Done{};
 }
@@ -188,7 +191,8 @@ Answer parse_fields(const json::Value& root, const Environment& environment, Rea
 
 Outcome<Config> parse_config(std::string_view text, const Environment& environment, Reader reader) {
   auto document = json::Document::parse(text);
-  if (!document) return fault(FaultCode::undecodable, "stdin: " + document.error().message, "it must be one JSON object of at most 1 MiB");
+  if (!document)
+    return fault(FaultCode::undecodable, "stdin: " + document.error().message, "it must be one JSON object of at most 1 MiB");
   const json::Value root = document->root();
   if (root.kind() != json::Kind::object) return fault(FaultCode::undecodable, "stdin: must be a JSON object");
   Config out;

@@ -31,11 +31,11 @@ struct Wishes {
 };
 
 struct Config {
-  std::string text;            // as it came, for other plugins; set by who read it
-  std::string version_text;    // "" when there was none
+  std::string text;          // as it came, for other plugins; set by who read it
+  std::string version_text;  // "" when there was none
   Version version = Version::v1_1_0;
   std::string name;
-  int mtu = 0;                 // 0: that of the default route's link
+  int mtu = 0;  // 0: that of the default route's link
   std::string host_prefix = "firn";
   std::string state_dir{default_state_dir};
   bool forwarding = false;
@@ -45,7 +45,7 @@ struct Config {
   Dns dns;
   Wishes wishes;
   bool has_prev_result = false;
-  std::optional<CniResult> prev_result;            // CHECK
+  std::optional<CniResult> prev_result;  // CHECK
   // GC. Nothing: the runtime did not say which attachments are valid. `..._null`: it said null, which Go runtimes do for none,
   // and which is too easily said by mistake to be believed against a namespace that is alive.
   std::optional<std::vector<Attachment>> valid_attachments;

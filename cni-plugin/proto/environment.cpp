@@ -70,7 +70,8 @@ std::string_view to_string(Verb verb) {
 }
 
 Outcome<CniArgs> parse_cni_args(std::string_view text) {
-  if (text.size() > max_args) return fault(FaultCode::invalid_environment, "CNI_ARGS: longer than " + std::to_string(max_args) + " bytes");
+  if (text.size() > max_args)
+    return fault(FaultCode::invalid_environment, "CNI_ARGS: longer than " + std::to_string(max_args) + " bytes");
   CniArgs args;
   std::string unknown;
   bool ignore_unknown = false;
@@ -116,7 +117,8 @@ Outcome<Environment> read_environment(const Variables& variables) {
   if (auto named = model::check_cni_name("container id", id); !named) return environment_fault("CNI_CONTAINERID", named.error());
   auto name = IfName::parse(ifname);
   if (!name) return environment_fault("CNI_IFNAME", name.error());
-  if (netns.size() > max_path) return fault(FaultCode::invalid_environment, "CNI_NETNS: longer than " + std::to_string(max_path) + " bytes");
+  if (netns.size() > max_path)
+    return fault(FaultCode::invalid_environment, "CNI_NETNS: longer than " + std::to_string(max_path) + " bytes");
   out.container_id = id;
   out.ifname = name->str();
   out.netns = netns;

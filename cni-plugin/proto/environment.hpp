@@ -28,10 +28,10 @@ Outcome<CniArgs> parse_cni_args(std::string_view text);
 struct Environment {
   Verb verb = Verb::none;
   std::string container_id;
-  std::string netns;   // "" is allowed for DEL
+  std::string netns;  // "" is allowed for DEL
   std::string ifname;
-  std::string path;    // CNI_PATH, needed only to find another IPAM plugin
-  CniArgs args;        // read for ADD and CHECK
+  std::string path;  // CNI_PATH, needed only to find another IPAM plugin
+  CniArgs args;      // read for ADD and CHECK
 };
 
 // The value of a variable, nullptr when it is not set: std::getenv, or a table of a test.

@@ -23,13 +23,13 @@ enum class FaultCode : unsigned {
   try_again = 11,
   not_available = 50,
   limited_connectivity = 51,
-  kernel = 100,           // netlink or /proc/sys refused something
-  address_conflict = 101, // an address that was asked for by name is held by another
-  state = 102,            // the state directory cannot be read or written
-  differs = 103,          // CHECK: the kernel or the lease is not what ADD made
-  delegate = 104,         // the IPAM plugin could not be run, or answered nonsense
-  exists = 105,           // the attachment exists already, and is not what this ADD would make
-  denied = 106,           // a permission is missing
+  kernel = 100,            // netlink or /proc/sys refused something
+  address_conflict = 101,  // an address that was asked for by name is held by another
+  state = 102,             // the state directory cannot be read or written
+  differs = 103,           // CHECK: the kernel or the lease is not what ADD made
+  delegate = 104,          // the IPAM plugin could not be run, or answered nonsense
+  exists = 105,            // the attachment exists already, and is not what this ADD would make
+  denied = 106,            // a permission is missing
 };
 
 struct Fault {
@@ -46,7 +46,7 @@ inline Fault fault(FaultCode code, std::string message, std::string details = {}
 template <class T>
 class [[nodiscard]] Outcome {
  public:
-  Outcome(T value) : state_(std::in_place_index<0>, std::move(value)) {}        // NOLINT(google-explicit-constructor)
+  Outcome(T value) : state_(std::in_place_index<0>, std::move(value)) {}          // NOLINT(google-explicit-constructor)
   Outcome(Fault problem) : state_(std::in_place_index<1>, std::move(problem)) {}  // NOLINT(google-explicit-constructor)
   bool ok() const { return state_.index() == 0; }
   explicit operator bool() const { return ok(); }
@@ -69,11 +69,11 @@ struct Done {};
 using Answer = Outcome<Done>;
 
 // Errors of the rooms below, by where they come from.
-Fault config_fault(const Error& error);              // of a field of the configuration
+Fault config_fault(const Error& error);  // of a field of the configuration
 Fault environment_fault(std::string_view variable, const Error& error);
-Fault kernel_fault(const Error& error);              // of lib/netlink and lib/endpoint
-Fault state_fault(const Error& error);               // of the node store
-Fault lease_fault(const Error& error);               // of the allocator
+Fault kernel_fault(const Error& error);  // of lib/netlink and lib/endpoint
+Fault state_fault(const Error& error);   // of the node store
+Fault lease_fault(const Error& error);   // of the allocator
 
 // {"cniVersion":..,"code":..,"msg":..,"details":..}
 std::string error_json(const Fault& fault, std::string_view version);

@@ -9,7 +9,7 @@ namespace firn::cni {
 
 namespace {
 
-constexpr std::string_view ipam_fields[] = {"type",  "subnet", "rangeStart", "rangeEnd", "gateway",  "ranges",
+constexpr std::string_view ipam_fields[] = {"type",  "subnet", "rangeStart", "rangeEnd", "gateway", "ranges",
                                             "pools", "routes", "dns",        "stateDir", "cooldown"};
 constexpr std::string_view range_fields[] = {"subnet", "rangeStart", "rangeEnd", "gateway"};
 constexpr size_t most_ranges = 64;
@@ -94,7 +94,8 @@ Status check_fields(const json::Value& object, std::span<const std::string_view>
 Result<std::string> parse_state_dir(const json::Value& value) {
   auto text = value.string_or("");
   if (!text || text->empty()) return text;
-  if (text->front() != '/' || text->find('\0') != std::string::npos || text->size() > 1024 || (*text + "/").find("/../") != std::string::npos) {
+  if (text->front() != '/' || text->find('\0') != std::string::npos || text->size() > 1024 ||
+      (*text + "/").find("/../") != std::string::npos) {
     return value.error("must be an absolute path without '..'");
   }
   while (text->size() > 1 && text->back() == '/') text->pop_back();
@@ -110,7 +111,8 @@ Result<std::vector<RangeSet>> parse_range_sets(const json::Value& value, RangeWr
   for (const json::Value& set : *sets) {
     auto ranges = set.array();
     if (!ranges) return std::move(ranges).error();
-    if (ranges->empty() || ranges->size() > most_ranges) return set.error("must hold 1 to " + std::to_string(most_ranges) + " ranges");
+    if (ranges->empty() || ranges->size() > most_ranges)
+      return set.error("must hold 1 to " + std::to_string(most_ranges) + " ranges");
     RangeSet& parsed = out.emplace_back();
     for (const json::Value& item : *ranges) {
       if (writer == RangeWriter::administrator) {
@@ -132,7 +134,8 @@ Outcome<std::string> parse_ipam_type(const json::Value& ipam) {
   auto type = ipam["type"].string_or("");
   if (!type) return config_fault(type.error());
   if (type->empty()) return std::string(own_ipam);
-  if (type->find('/') != std::string::npos || type->find('\0') != std::string::npos || *type == "." || *type == ".." || type->size() > 255) {
+  if (type->find('/') != std::string::npos || type->find('\0') != std::string::npos || *type == "." || *type == ".." ||
+      type->size() > 255) {
     return config_fault(ipam["type"].error("must be the file name of a plugin, without a path"));
   }
   return *std::move(type);

@@ -172,7 +172,8 @@ Result<CniResult> parse_result(const json::Value& value) {
   out.dns = *std::move(dns);
   for (const IpConfig& ip : out.ips) {
     if (ip.interface >= static_cast<int>(out.interfaces.size())) {
-      return value["ips"].error("refers to interface " + std::to_string(ip.interface) + " of " + std::to_string(out.interfaces.size()));
+      return value["ips"].error("refers to interface " + std::to_string(ip.interface) + " of " +
+                                std::to_string(out.interfaces.size()));
     }
   }
   return out;

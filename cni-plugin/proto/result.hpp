@@ -23,7 +23,7 @@ struct Interface {
 struct IpConfig {
   InterfaceAddress address;
   std::optional<Address> gateway = std::nullopt;
-  int interface = -1;   // index into interfaces; -1: not said
+  int interface = -1;  // index into interfaces; -1: not said
   bool operator==(const IpConfig&) const = default;
 };
 

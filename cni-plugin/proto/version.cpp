@@ -31,7 +31,8 @@ std::string supported_versions() {
 
 Outcome<Version> parse_version(std::string_view text, Verb verb) {
   const auto* found = std::find(std::begin(names), std::end(names), text);
-  const std::string details = "config is \"" + std::string(text.substr(0, 32)) + "\", plugin supports [" + supported_versions() + "]";
+  const std::string details =
+      "config is \"" + std::string(text.substr(0, 32)) + "\", plugin supports [" + supported_versions() + "]";
   if (found == std::end(names)) return fault(FaultCode::incompatible_version, "incompatible CNI versions", details);
   const auto version = static_cast<Version>(found - std::begin(names));
   if (version < oldest_for(verb)) {

@@ -99,7 +99,8 @@ Outcome<Wishes> parse_wishes(const json::Value& root, const Environment& environ
   if (out.ips.empty() && environment.args.ip) out.ips.push_back(*environment.args.ip);
   if (!out.mac && environment.args.mac) {
     if (!environment.args.mac->is_unicast() || environment.args.mac->is_zero()) {
-      return fault(FaultCode::invalid_environment, "CNI_ARGS: MAC: " + environment.args.mac->to_string() + " is no unicast address");
+      return fault(FaultCode::invalid_environment,
+                   "CNI_ARGS: MAC: " + environment.args.mac->to_string() + " is no unicast address");
     }
     out.mac = environment.args.mac;
   }

@@ -22,8 +22,8 @@ Status create_pair(Kernel& host, const Netns& container, const Spec& spec) {
   return netlink::all_done(host.apply({&request, 1}));
 }
 
-// What is in the way under the names of `spec`, when it is ours. True: nothing is in the way any more that is known to stay, creating
-// is worth another try. Dead links vanish at any moment, by somebody's reap().
+// What is in the way under the names of `spec`, when it is ours. True: nothing is in the way any more that is known to stay,
+// creating is worth another try. Dead links vanish at any moment, by somebody's reap().
 Result<bool> clear_leftovers(Kernel& host, const Netns& container, const Spec& spec) {
   std::vector<netlink::Request> requests;
   if (auto old = host.link(spec.host_ifname); old) {

@@ -24,7 +24,8 @@ Status check_neighbour(Kernel& kernel, int index, const Address& address, const 
   for (const netlink::Neighbour& n : *neighbours) {
     if (n.address != address) continue;
     if (n.mac != mac) {
-      return differs("neighbour " + address.to_string() + " of " + place + " has MAC " + n.mac.to_string() + ", not " + mac.to_string());
+      return differs("neighbour " + address.to_string() + " of " + place + " has MAC " + n.mac.to_string() + ", not " +
+                     mac.to_string());
     }
     return {};
   }

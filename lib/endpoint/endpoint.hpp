@@ -19,8 +19,8 @@
 namespace firn::endpoint {
 
 // The gateway of every container: exists on no link; a permanent neighbour entry answers for it.
-Address gateway(Family family);   // 169.254.1.1, or the EUI-64 link-local address of host_mac()
-Mac host_mac();                   // ee:ee:ee:ee:ee:ee, the host side of every veth
+Address gateway(Family family);  // 169.254.1.1, or the EUI-64 link-local address of host_mac()
+Mac host_mac();                  // ee:ee:ee:ee:ee:ee, the host side of every veth
 
 // PREFIX + hex digits of a 64-bit FNV-1a of the handle, 15 bytes in all. REQUIRES: prefix of 1 to 5 bytes.
 std::string host_name(std::string_view prefix, std::string_view handle);
@@ -34,9 +34,9 @@ struct Spec {
   std::string host_ifname;
   Mac mac;
   int mtu = 1500;
-  std::vector<Address> addresses;   // at least one
-  bool forwarding = false;          // net.ipv{4,6} forwarding inside the container
-  std::vector<Prefix> routes;       // via the gateway; empty: default routes of the families of `addresses`
+  std::vector<Address> addresses;  // at least one
+  bool forwarding = false;         // net.ipv{4,6} forwarding inside the container
+  std::vector<Prefix> routes;      // via the gateway; empty: default routes of the families of `addresses`
 };
 
 struct Attached {

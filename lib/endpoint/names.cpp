@@ -24,9 +24,7 @@ uint64_t fnv1a(std::string_view text) {
 
 Mac host_mac() { return Mac({0xee, 0xee, 0xee, 0xee, 0xee, 0xee}); }
 
-Address gateway(Family family) {
-  return family == Family::v4 ? Address::v4(0xa9fe0101) : host_mac().link_local();
-}
+Address gateway(Family family) { return family == Family::v4 ? Address::v4(0xa9fe0101) : host_mac().link_local(); }
 
 std::string host_name(std::string_view prefix, std::string_view handle) {
   static constexpr char digits[] = "0123456789abcdef";

@@ -77,8 +77,9 @@ class CniHost {
     return config.substr(0, config.size() - 1) + ",\"prevResult\":" + result + "}";
   }
 
-  Reply run(const std::string& program, const std::string& verb, const std::string& id, const std::string& netns, const std::string& input,
-            const std::string& ifname = "eth0", std::vector<std::string> variables = {}, const std::string& output = "") const {
+  Reply run(const std::string& program, const std::string& verb, const std::string& id, const std::string& netns,
+            const std::string& input, const std::string& ifname = "eth0", std::vector<std::string> variables = {},
+            const std::string& output = "") const {
     if (!verb.empty()) variables.push_back("CNI_COMMAND=" + verb);
     variables.push_back("CNI_CONTAINERID=" + id);
     variables.push_back("CNI_NETNS=" + netns);
@@ -156,7 +157,8 @@ class CniHost {
     for (const char* prefix : {"lease/", "endpoint/"}) {
       for (const kv::Entry& entry : open()->range(prefix).value().entries) out += entry.key + "=" + entry.value + "\n";
     }
-    for (const netlink::Link& link : netns_.kernel()->links().value()) out += link.name + (link.up ? " up " : " down ") + link.alias + "\n";
+    for (const netlink::Link& link : netns_.kernel()->links().value())
+      out += link.name + (link.up ? " up " : " down ") + link.alias + "\n";
     for (const netlink::Route& route : netns_.kernel()->routes({}).value()) out += route.destination.to_string() + "\n";
     return out;
   }

@@ -1,11 +1,11 @@
 // The real firn and firn-ipam, run as a container runtime runs them, in network namespaces of the test: a "host" and its
 // containers. Root is needed; the reference plugins are Debian's containernetworking-plugins.
-#include "tests/netns/cni_host.hpp"
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <thread>
+
+#include "tests/netns/cni_host.hpp"
 
 namespace firn::test {
 namespace {
@@ -13,7 +13,8 @@ namespace {
 using testing::HasSubstr;
 using testing::StartsWith;
 
-constexpr const char* two_families = R"("ipam":{"type":"firn-ipam","ranges":[[{"subnet":"10.99.0.0/24"}],[{"subnet":"fd00:99::/112"}]]})";
+constexpr const char* two_families =
+    R"("ipam":{"type":"firn-ipam","ranges":[[{"subnet":"10.99.0.0/24"}],[{"subnet":"fd00:99::/112"}]]})";
 constexpr const char* one_family = R"("ipam":{"type":"firn-ipam","subnet":"10.99.0.0/24"})";
 
 class Cni : public testing::Test {
@@ -96,7 +97,8 @@ TEST_F(Cni, ForwardingOnTheHostButNotInTheContainer) {
 
 TEST_F(Cni, SecondInterfaceAnswersByTheInterfaceThatWasAsked) {
   const std::string first = host.config(two_families);
-  const std::string second = host.config(R"("ipam":{"ranges":[[{"subnet":"10.98.0.0/24"}],[{"subnet":"fd00:98::/112"}]]})", "1.1.0", "other");
+  const std::string second =
+      host.config(R"("ipam":{"ranges":[[{"subnet":"10.98.0.0/24"}],[{"subnet":"fd00:98::/112"}]]})", "1.1.0", "other");
   must_add("a", a, first);
   const Reply reply = must_add("a", a, second, "net1");
   EXPECT_THAT(reply.out, HasSubstr(R"("table":)"));
@@ -112,9 +114,11 @@ TEST_F(Cni, SecondInterfaceAnswersByTheInterfaceThatWasAsked) {
 }
 
 TEST_F(Cni, ConfiguredRoutesInsteadOfTheDefault) {
-  const std::string conf = host.config(R"("ipam":{"subnet":"10.99.0.0/24","routes":[{"dst":"10.0.0.0/8"},{"dst":"198.51.100.0/24"}]})");
+  const std::string conf =
+      host.config(R"("ipam":{"subnet":"10.99.0.0/24","routes":[{"dst":"10.0.0.0/8"},{"dst":"198.51.100.0/24"}]})");
   const Reply reply = must_add("a", a, conf);
-  EXPECT_THAT(reply.out, HasSubstr(R"("routes":[{"dst":"10.0.0.0/8","gw":"169.254.1.1"},{"dst":"198.51.100.0/24","gw":"169.254.1.1"}])"));
+  EXPECT_THAT(reply.out,
+              HasSubstr(R"("routes":[{"dst":"10.0.0.0/8","gw":"169.254.1.1"},{"dst":"198.51.100.0/24","gw":"169.254.1.1"}])"));
   EXPECT_FALSE(a.kernel()->lookup(*Address::parse("203.0.113.9")));
   EXPECT_TRUE(a.kernel()->lookup(*Address::parse("198.51.100.9")));
   must(host.firn("CHECK", "a", a.path(), host.with_prev(conf, reply.out)));
@@ -150,7 +154,9 @@ TEST_F(Cni, ReferencePluginsWorkBehindIt) {
 
 TEST_F(Cni, OtherIpamPluginsServeIt) {
   const std::string data = host.directory() + "/host-local";
-  const std::string local = host.config(R"("ipam":{"type":"host-local","dataDir":")" + data + R"(","subnet":"10.97.0.0/24","routes":[{"dst":"0.0.0.0/0"}]})", "1.0.0");
+  const std::string local = host.config(
+      R"("ipam":{"type":"host-local","dataDir":")" + data + R"(","subnet":"10.97.0.0/24","routes":[{"dst":"0.0.0.0/0"}]})",
+      "1.0.0");
   const Reply reply = must_add("a", a, local);
   EXPECT_EQ(reply.ip(0), "10.97.0.2");
   EXPECT_TRUE(ping(host.netns(), "10.97.0.2"));
@@ -166,7 +172,8 @@ TEST_F(Cni, OtherIpamPluginsServeIt) {
   EXPECT_TRUE(host.endpoints().empty());
 
   NetnsFixture c;
-  const std::string fixed = host.config(R"("ipam":{"type":"static","addresses":[{"address":"10.96.0.7/24"},{"address":"fd00:96::7/64"}]})", "1.0.0");
+  const std::string fixed =
+      host.config(R"("ipam":{"type":"static","addresses":[{"address":"10.96.0.7/24"},{"address":"fd00:96::7/64"}]})", "1.0.0");
   must_add("c", c, fixed);
   EXPECT_TRUE(ping(host.netns(), "10.96.0.7"));
   EXPECT_TRUE(ping(host.netns(), "fd00:96::7"));
@@ -182,8 +189,9 @@ TEST_F(Cni, OtherIpamPluginsServeIt) {
 }
 
 TEST_F(Cni, FirnIpamServesTheReferenceBridge) {
-  const std::string conf = R"({"cniVersion":"1.0.0","name":"br","type":"bridge","bridge":"br0","isGateway":true,"ipam":{"type":"firn-ipam","stateDir":")" +
-                           host.state() + R"(","subnet":"10.95.0.0/24","routes":[{"dst":"0.0.0.0/0"}]}})";
+  const std::string conf =
+      R"({"cniVersion":"1.0.0","name":"br","type":"bridge","bridge":"br0","isGateway":true,"ipam":{"type":"firn-ipam","stateDir":")" +
+      host.state() + R"(","subnet":"10.95.0.0/24","routes":[{"dst":"0.0.0.0/0"}]}})";
   const Reply first = host.run("/usr/lib/cni/bridge", "ADD", "a", a.path(), conf);
   ASSERT_EQ(first.status, 0) << first.out << first.err;
   const Reply second = host.run("/usr/lib/cni/bridge", "ADD", "b", b.path(), conf);
@@ -202,8 +210,9 @@ TEST_F(Cni, FirnIpamServesTheReferenceBridge) {
 TEST_F(Cni, FirnIpamServesMacvlan) {
   host.ip({"link", "add", "m0", "type", "veth", "peer", "name", "m1"});
   host.ip({"link", "set", "m0", "up"});
-  const std::string conf = R"({"cniVersion":"1.0.0","name":"mv","type":"macvlan","master":"m0","ipam":{"type":"firn-ipam","stateDir":")" +
-                           host.state() + R"(","ranges":[[{"subnet":"10.94.0.0/24","rangeStart":"10.94.0.50","gateway":"10.94.0.50"}]]}})";
+  const std::string conf =
+      R"({"cniVersion":"1.0.0","name":"mv","type":"macvlan","master":"m0","ipam":{"type":"firn-ipam","stateDir":")" + host.state() +
+      R"(","ranges":[[{"subnet":"10.94.0.0/24","rangeStart":"10.94.0.50","gateway":"10.94.0.50"}]]}})";
   const Reply reply = host.run("/usr/lib/cni/macvlan", "ADD", "a", a.path(), conf);
   ASSERT_EQ(reply.status, 0) << reply.out << reply.err;
   EXPECT_EQ(reply.ip(0), "10.94.0.51");
@@ -212,8 +221,8 @@ TEST_F(Cni, FirnIpamServesMacvlan) {
 }
 
 TEST_F(Cni, FirnIpamByItself) {
-  const std::string conf = R"({"cniVersion":"1.1.0","name":"x","type":"bridge","ipam":{"type":"firn-ipam","stateDir":")" + host.state() +
-                           R"(","subnet":"10.93.0.0/29"}})";
+  const std::string conf = R"({"cniVersion":"1.1.0","name":"x","type":"bridge","ipam":{"type":"firn-ipam","stateDir":")" +
+                           host.state() + R"(","subnet":"10.93.0.0/29"}})";
   const auto call = [&](const std::string& verb, const std::string& id, const std::string& text) {
     return host.run(host.binaries() + "/firn-ipam", verb, id, "/var/run/netns/none", text);
   };
@@ -225,7 +234,8 @@ TEST_F(Cni, FirnIpamByItself) {
   for (const char* id : {"2", "3", "4", "5"}) must(call("ADD", id, conf));
   EXPECT_EQ(call("ADD", "6", conf).code(), 11);
   EXPECT_EQ(call("STATUS", "", conf).code(), 50);
-  const Reply swept = call("GC", "", conf.substr(0, conf.size() - 1) + R"(,"cni.dev/valid-attachments":[{"containerID":"2","ifname":"eth0"}]})");
+  const Reply swept =
+      call("GC", "", conf.substr(0, conf.size() - 1) + R"(,"cni.dev/valid-attachments":[{"containerID":"2","ifname":"eth0"}]})");
   must(swept);
   EXPECT_THAT(swept.err, HasSubstr("released 4 attachments"));
   EXPECT_EQ(host.endpoints().size(), 1u);
@@ -266,9 +276,12 @@ TEST_F(Cni, WhatCannotBeIsRefusedAndChangesNothing) {
       {"no pool", "x", b.path(), "eth0", host.config(R"("ipam":{"pools":["nowhere"]})"), 7},
       {"no pools at all", "x", b.path(), "eth0", host.config(R"("ipam":{})"), 7},
       {"overlapping subnet", "x", b.path(), "eth0", host.config(R"("ipam":{"subnet":"10.0.0.0/8"})"), 7},
-      {"address elsewhere", "x", b.path(), "eth0", host.config(std::string(R"("runtimeConfig":{"ips":["10.1.1.1"]},)") + one_family), 7},
-      {"address taken", "x", b.path(), "eth0", host.config(std::string(R"("runtimeConfig":{"ips":["10.99.0.0"]},)") + one_family), 101},
-      {"route of another family", "x", b.path(), "eth0", host.config(R"("ipam":{"subnet":"10.99.0.0/24","routes":[{"dst":"::/0"}]})"), 7},
+      {"address elsewhere", "x", b.path(), "eth0",
+       host.config(std::string(R"("runtimeConfig":{"ips":["10.1.1.1"]},)") + one_family), 7},
+      {"address taken", "x", b.path(), "eth0", host.config(std::string(R"("runtimeConfig":{"ips":["10.99.0.0"]},)") + one_family),
+       101},
+      {"route of another family", "x", b.path(), "eth0",
+       host.config(R"("ipam":{"subnet":"10.99.0.0/24","routes":[{"dst":"::/0"}]})"), 7},
       {"the same again, otherwise", "a", a.path(), "eth0", host.config(std::string(R"("mtu":1400,)") + one_family), 105},
       {"the same elsewhere", "a", b.path(), "eth0", good, 105},
   };
@@ -365,20 +378,56 @@ TEST_F(Cni, CheckFindsEachSingleDamage) {
   const auto host_ip = [&](std::vector<std::string> arguments) { host.ip(std::move(arguments)); };
   const auto in_a = [&](std::vector<std::string> arguments) { host.ip_in(a, std::move(arguments)); };
   const Case cases[] = {
-      {"address 10.99.", [&](auto&, auto& r) { in_a({"address", "delete", r.ip(0) + "/32", "dev", "eth0"}); }},
-      {"address fd00", [&](auto&, auto& r) { in_a({"address", "delete", r.ip(1) + "/128", "dev", "eth0"}); }},
-      {"default route", [&](auto&, auto&) { in_a({"route", "delete", "default"}); }},
-      {"default route", [&](auto&, auto&) { in_a({"-6", "route", "delete", "default"}); }},
-      {"neighbour 169.254.1.1", [&](auto&, auto&) { in_a({"neigh", "delete", "169.254.1.1", "dev", "eth0"}); }},
-      {"is down", [&](auto&, auto&) { in_a({"link", "set", "eth0", "down"}); }},
-      {"is down", [&](auto& link, auto&) { host_ip({"link", "set", link, "down"}); }},
-      {"MTU 1300", [&](auto&, auto&) { in_a({"link", "set", "eth0", "mtu", "1300"}); }},
-      {"MAC", [&](auto&, auto&) { in_a({"link", "set", "eth0", "address", "02:00:00:00:00:99"}); }},
-      {"route 10.99.", [&](auto& link, auto& r) { host_ip({"route", "delete", r.ip(0), "dev", link}); }},
-      {"neighbour 10.99.", [&](auto& link, auto& r) { host_ip({"neigh", "delete", r.ip(0), "dev", link}); }},
+      {"address 10.99.",
+       [&](auto&, auto& r) {
+         in_a({"address", "delete", r.ip(0) + "/32", "dev", "eth0"});
+       }},
+      {"address fd00",
+       [&](auto&, auto& r) {
+         in_a({"address", "delete", r.ip(1) + "/128", "dev", "eth0"});
+       }},
+      {"default route",
+       [&](auto&, auto&) {
+         in_a({"route", "delete", "default"});
+       }},
+      {"default route",
+       [&](auto&, auto&) {
+         in_a({"-6", "route", "delete", "default"});
+       }},
+      {"neighbour 169.254.1.1",
+       [&](auto&, auto&) {
+         in_a({"neigh", "delete", "169.254.1.1", "dev", "eth0"});
+       }},
+      {"is down",
+       [&](auto&, auto&) {
+         in_a({"link", "set", "eth0", "down"});
+       }},
+      {"is down",
+       [&](auto& link, auto&) {
+         host_ip({"link", "set", link, "down"});
+       }},
+      {"MTU 1300",
+       [&](auto&, auto&) {
+         in_a({"link", "set", "eth0", "mtu", "1300"});
+       }},
+      {"MAC",
+       [&](auto&, auto&) {
+         in_a({"link", "set", "eth0", "address", "02:00:00:00:00:99"});
+       }},
+      {"route 10.99.",
+       [&](auto& link, auto& r) {
+         host_ip({"route", "delete", r.ip(0), "dev", link});
+       }},
+      {"neighbour 10.99.",
+       [&](auto& link, auto& r) {
+         host_ip({"neigh", "delete", r.ip(0), "dev", link});
+       }},
       {"rp_filter", [&](auto& link, auto&) { host.sysctl("/proc/sys/net/ipv4/conf/" + link + "/rp_filter", "0"); }},
       {"accept_ra", [&](auto& link, auto&) { host.sysctl("/proc/sys/net/ipv6/conf/" + link + "/accept_ra", "1"); }},
-      {"is missing", [&](auto& link, auto&) { host_ip({"link", "delete", link}); }},
+      {"is missing",
+       [&](auto& link, auto&) {
+         host_ip({"link", "delete", link});
+       }},
       {"no record", [&](auto&, auto&) { host.release("net/a/eth0"); }},
   };
   const std::string conf = host.config(two_families);
@@ -395,7 +444,9 @@ TEST_F(Cni, CheckFindsEachSingleDamage) {
 
 TEST_F(Cni, GcReleasesWhatIsNotNamed) {
   const std::string conf = host.config(two_families);
-  const auto gc = [&](const std::string& more) { return host.firn("GC", "", "", host.config((more.empty() ? "" : more + ",") + two_families)); };
+  const auto gc = [&](const std::string& more) {
+    return host.firn("GC", "", "", host.config((more.empty() ? "" : more + ",") + two_families));
+  };
   must_add("a", a, conf);
   must_add("b", b, conf);
   must_add("o", a, host.config(R"("ipam":{"subnet":"10.98.0.0/24"})", "1.1.0", "other"), "net1");
@@ -414,7 +465,8 @@ TEST_F(Cni, GcReleasesWhatIsNotNamed) {
   // A lost state directory: links without record go, but not those that the runtime calls valid.
   must_add("b", b, conf);
   host.remove_state();
-  EXPECT_THAT(gc(R"("cni.dev/valid-attachments":[{"containerID":"a","ifname":"eth0"}])").err, HasSubstr("removed 1 links without record"));
+  EXPECT_THAT(gc(R"("cni.dev/valid-attachments":[{"containerID":"a","ifname":"eth0"}])").err,
+              HasSubstr("removed 1 links without record"));
   EXPECT_TRUE(a.kernel()->link("eth0"));
   EXPECT_TRUE(a.kernel()->link("net1"));
   EXPECT_FALSE(b.kernel()->link("eth0"));
@@ -432,7 +484,8 @@ TEST_F(Cni, StatusTellsTheTruth) {
   const Reply status = host.firn("STATUS", "", "", small);
   EXPECT_EQ(status.code(), 50);
   EXPECT_THAT(status.out, HasSubstr("net-10.92.0.0-30"));
-  const Reply daemon = host.firn("STATUS", "", "", host.config(R"("requireDaemon":true,"daemonSocket":"/nowhere/routed.sock",)" + std::string(one_family)));
+  const Reply daemon = host.firn(
+      "STATUS", "", "", host.config(R"("requireDaemon":true,"daemonSocket":"/nowhere/routed.sock",)" + std::string(one_family)));
   EXPECT_EQ(daemon.code(), 51);
   EXPECT_THAT(daemon.out, HasSubstr("/nowhere/routed.sock"));
   const Reply delegate = host.firn("STATUS", "", "", host.config(R"("ipam":{"type":"host-local"})"));
@@ -442,7 +495,8 @@ TEST_F(Cni, StatusTellsTheTruth) {
 TEST_F(Cni, WishesOfTheRuntime) {
   const std::string conf = host.config(std::string(R"("runtimeConfig":{"IPs":["10.99.0.77"],"Mac":"02:00:00:00:00:77",
       "DNS":{"Servers":["10.0.0.10"]},"io.kubernetes.cri.pod-annotations":{"team":"blue"}},
-      "args":{"cni":{"labels":[{"key":"app","value":"web"}]}},)") + two_families);
+      "args":{"cni":{"labels":[{"key":"app","value":"web"}]}},)") +
+                                       two_families);
   const Reply reply = host.firn("ADD", "a", a.path(), conf, "eth0",
                                 {"CNI_ARGS=K8S_POD_NAMESPACE=prod;K8S_POD_NAME=web-0;K8S_POD_UID=u;IgnoreUnknown=1;OTHER=x;"});
   must(reply);
@@ -456,15 +510,18 @@ TEST_F(Cni, WishesOfTheRuntime) {
   EXPECT_EQ(records[0].labels.at("app"), "web");
   EXPECT_EQ(records[0].annotations.at("team"), "blue");
   // Podman's way: an address in CNI_ARGS; nerdctl's: ranges from the runtime.
-  const Reply podman = host.firn("ADD", "b", b.path(), host.config(one_family), "eth0", {"CNI_ARGS=IgnoreUnknown=1;K8S_POD_NAME=x;IP=10.99.0.88"});
+  const Reply podman =
+      host.firn("ADD", "b", b.path(), host.config(one_family), "eth0", {"CNI_ARGS=IgnoreUnknown=1;K8S_POD_NAME=x;IP=10.99.0.88"});
   EXPECT_EQ(podman.ip(0), "10.99.0.88");
   NetnsFixture c;
-  const Reply ranged = must_add("c", c, host.config(std::string(R"("runtimeConfig":{"ipRanges":[[{"subnet":"10.99.0.128/25"}]]},)") + one_family));
+  const Reply ranged =
+      must_add("c", c, host.config(std::string(R"("runtimeConfig":{"ipRanges":[[{"subnet":"10.99.0.128/25"}]]},)") + one_family));
   EXPECT_EQ(ranged.ip(0), "10.99.0.128");
 }
 
 TEST_F(Cni, RangesAreTriedInTheirOrder) {
-  const std::string conf = host.config(R"("ipam":{"ranges":[[{"subnet":"10.91.0.0/24","rangeStart":"10.91.0.9","rangeEnd":"10.91.0.9"},
+  const std::string conf =
+      host.config(R"("ipam":{"ranges":[[{"subnet":"10.91.0.0/24","rangeStart":"10.91.0.9","rangeEnd":"10.91.0.9"},
                                                            {"subnet":"10.91.0.0/24","rangeStart":"10.91.0.20","rangeEnd":"10.91.0.20"}]]})");
   EXPECT_EQ(must_add("a", a, conf).ip(0), "10.91.0.9");
   EXPECT_EQ(must_add("b", b, conf).ip(0), "10.91.0.20");

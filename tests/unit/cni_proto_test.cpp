@@ -49,7 +49,8 @@ TEST(Environment, EachVerbNeedsItsVariables) {
   ASSERT_FALSE(out);
   EXPECT_EQ(out.fault().code, FaultCode::invalid_environment);
   EXPECT_EQ(out.fault().message, "required env variables [CNI_CONTAINERID,CNI_NETNS,CNI_IFNAME] missing");
-  EXPECT_TRUE(read_environment(variables({{"CNI_COMMAND", "DEL"}, {"CNI_CONTAINERID", "a"}, {"CNI_NETNS", ""}, {"CNI_IFNAME", "eth0"}})));
+  EXPECT_TRUE(
+      read_environment(variables({{"CNI_COMMAND", "DEL"}, {"CNI_CONTAINERID", "a"}, {"CNI_NETNS", ""}, {"CNI_IFNAME", "eth0"}})));
   EXPECT_TRUE(read_environment(variables({{"CNI_COMMAND", "GC"}})));
   EXPECT_TRUE(read_environment(variables({{"CNI_COMMAND", "STATUS"}, {"CNI_CONTAINERID", ""}})));
   EXPECT_EQ(read_environment(variables({}))->verb, Verb::none);
@@ -58,7 +59,8 @@ TEST(Environment, EachVerbNeedsItsVariables) {
 
 TEST(Environment, NamesAreChecked) {
   const auto code = [](const std::string& id, const std::string& ifname) {
-    auto out = read_environment(variables({{"CNI_COMMAND", "ADD"}, {"CNI_CONTAINERID", id}, {"CNI_NETNS", "/x"}, {"CNI_IFNAME", ifname}}));
+    auto out =
+        read_environment(variables({{"CNI_COMMAND", "ADD"}, {"CNI_CONTAINERID", id}, {"CNI_NETNS", "/x"}, {"CNI_IFNAME", ifname}}));
     return out ? 0 : static_cast<int>(out.fault().code);
   };
   EXPECT_EQ(code("c1", "eth0"), 0);
@@ -74,8 +76,9 @@ TEST(Environment, NamesAreChecked) {
 }
 
 TEST(CniArgs, ReadsWhatRuntimesSend) {
-  auto out = parse_cni_args("IgnoreUnknown=1;K8S_POD_NAMESPACE=prod;K8S_POD_NAME=web-0;K8S_POD_INFRA_CONTAINER_ID=abc;K8S_POD_UID=u=1;"
-                            "IP=10.1.2.3/24;MAC=02:00:00:00:00:01;AND_MORE=x;");
+  auto out = parse_cni_args(
+      "IgnoreUnknown=1;K8S_POD_NAMESPACE=prod;K8S_POD_NAME=web-0;K8S_POD_INFRA_CONTAINER_ID=abc;K8S_POD_UID=u=1;"
+      "IP=10.1.2.3/24;MAC=02:00:00:00:00:01;AND_MORE=x;");
   ASSERT_TRUE(out);
   EXPECT_EQ(out->pod_namespace, "prod");
   EXPECT_EQ(out->pod_name, "web-0");
@@ -144,7 +147,8 @@ TEST(Config, WhatARuntimePutsInIsPassedOver) {
 }
 
 TEST(Config, SlipsOfThePenAreNamed) {
-  EXPECT_EQ(fault_of(R"("hostPrefx":"a")"), std::make_pair(7, std::string("/hostPrefx: is not a field; did you mean \"hostPrefix\"?")));
+  EXPECT_EQ(fault_of(R"("hostPrefx":"a")"),
+            std::make_pair(7, std::string("/hostPrefx: is not a field; did you mean \"hostPrefix\"?")));
   EXPECT_EQ(fault_of(R"("MTU":1500)").first, 7);
   EXPECT_EQ(fault_of(R"("Ipam":{})").first, 7);
   EXPECT_THAT(fault_of(R"("ipam":{"subnett":"10.0.0.0/8"})").second, HasSubstr("did you mean \"subnet\""));
@@ -212,15 +216,17 @@ TEST(Config, BrokenStdin) {
   }
   const std::string deep(100000, '[');
   EXPECT_EQ(parse_config(deep, environment(Verb::add), Reader::firn).fault().code, FaultCode::undecodable);
-  for (const char* text : {R"({"cniVersion":"1.0.0"})", R"({"cniVersion":"1.0.0","name":""})", R"({"cniVersion":"1.0.0","name":"a/b"})",
-                           R"({"cniVersion":"1.0.0","name":5})", R"({"cniVersion":1,"name":"a"})"}) {
+  for (const char* text :
+       {R"({"cniVersion":"1.0.0"})", R"({"cniVersion":"1.0.0","name":""})", R"({"cniVersion":"1.0.0","name":"a/b"})",
+        R"({"cniVersion":"1.0.0","name":5})", R"({"cniVersion":1,"name":"a"})"}) {
     EXPECT_EQ(parse_config(text, environment(Verb::add), Reader::firn).fault().code, FaultCode::invalid_config) << text;
   }
 }
 
 TEST(Config, DelReadsOnlyWhatItNeeds) {
   auto out = parse(R"("mtu":"junk","hostPrefix":"far too long","prevResult":{"ips":7},"runtimeConfig":3,"ipMasq":true,
-    "ipam":{"type":"firn-ipam","subnet":"garbage","stateDir":"/s"})", Verb::del);
+    "ipam":{"type":"firn-ipam","subnet":"garbage","stateDir":"/s"})",
+                   Verb::del);
   ASSERT_TRUE(out) << out.fault().message;
   EXPECT_EQ(out->state_dir, "/s");
   EXPECT_EQ(out->host_prefix, "firn");
@@ -230,7 +236,8 @@ TEST(Config, WishesOfContainerdWithCapitals) {
   auto out = parse(R"("runtimeConfig":{"IPs":["10.1.2.3/24","fd00::5"],"Mac":"02:00:00:00:00:07",
       "IpRanges":[[{"Subnet":"10.1.0.0/16","RangeStart":"10.1.2.0","RangeEnd":"","Gateway":""}]],
       "DNS":{"Servers":["10.0.0.10"],"Searches":["svc"],"Options":["ndots:5"]},
-      "io.kubernetes.cri.pod-annotations":{"a":"1","big":")" + std::string(5000, 'x') + R"("}},
+      "io.kubernetes.cri.pod-annotations":{"a":"1","big":")" +
+                   std::string(5000, 'x') + R"("}},
     "args":{"cni":{"labels":[{"key":"app","value":"web"}],"ips":["10.9.9.9"]}})");
   ASSERT_TRUE(out) << out.fault().message;
   const Wishes& w = out->wishes;
@@ -249,11 +256,14 @@ TEST(Config, WishesOfContainerdWithCapitals) {
 TEST(Config, PrecedenceOfAddressWishes) {
   Environment env = environment(Verb::add);
   env.args = *parse_cni_args("IP=10.3.3.3;MAC=02:00:00:00:00:03");
-  const auto ip = [&](const std::string& more) { return parse_config(config(more), env, Reader::firn)->wishes.ips.at(0).to_string(); };
+  const auto ip = [&](const std::string& more) {
+    return parse_config(config(more), env, Reader::firn)->wishes.ips.at(0).to_string();
+  };
   EXPECT_EQ(ip(R"("runtimeConfig":{"ips":["10.1.1.1"]},"args":{"cni":{"ips":["10.2.2.2"]}})"), "10.1.1.1");
   EXPECT_EQ(ip(R"("args":{"cni":{"ips":["10.2.2.2"]}})"), "10.2.2.2");
   EXPECT_EQ(ip(""), "10.3.3.3");
-  EXPECT_EQ(parse_config(config(R"("runtimeConfig":{"mac":"02:00:00:00:00:01"})"), env, Reader::firn)->wishes.mac->to_string(), "02:00:00:00:00:01");
+  EXPECT_EQ(parse_config(config(R"("runtimeConfig":{"mac":"02:00:00:00:00:01"})"), env, Reader::firn)->wishes.mac->to_string(),
+            "02:00:00:00:00:01");
   EXPECT_EQ(parse_config(config(""), env, Reader::firn)->wishes.mac->to_string(), "02:00:00:00:00:03");
 }
 
@@ -264,7 +274,8 @@ TEST(Config, ValidAttachmentsOfGc) {
   auto none = parse(R"("cni.dev/valid-attachments":[])", Verb::gc);
   EXPECT_TRUE(none->valid_attachments && none->valid_attachments->empty() && !none->valid_attachments_null);
   auto both = parse(R"("cni.dev/valid-attachments":[{"containerID":"b","ifname":"eth0"}],
-                       "cni.dev/attachments":[{"containerID":"a","ifname":"eth0"}])", Verb::gc);
+                       "cni.dev/attachments":[{"containerID":"a","ifname":"eth0"}])",
+                    Verb::gc);
   EXPECT_THAT(*both->valid_attachments, ElementsAre(Attachment{"a", "eth0"}, Attachment{"b", "eth0"}));
   EXPECT_EQ(fault_of(R"("cni.dev/valid-attachments":[{"containerID":"b"}])", Verb::gc).first, 7);
   EXPECT_EQ(fault_of(R"("cni.dev/valid-attachments":{})", Verb::gc).first, 7);
@@ -273,8 +284,11 @@ TEST(Config, ValidAttachmentsOfGc) {
 TEST(Config, CheckNeedsASoundPrevResult) {
   EXPECT_EQ(fault_of("", Verb::check).first, 7);
   EXPECT_THAT(fault_of(R"("prevResult":{"ips":[{"address":"x"}]})", Verb::check).second, HasSubstr("/prevResult/ips/0/address"));
-  EXPECT_THAT(fault_of(R"("prevResult":{"ips":[{"address":"10.0.0.1/32","interface":3}]})", Verb::check).second, HasSubstr("interface 3 of 0"));
-  auto out = parse(R"("prevResult":{"interfaces":[{"name":"eth0","sandbox":"/n"}],"ips":[{"address":"10.0.0.1/32","interface":0}]})", Verb::check);
+  EXPECT_THAT(fault_of(R"("prevResult":{"ips":[{"address":"10.0.0.1/32","interface":3}]})", Verb::check).second,
+              HasSubstr("interface 3 of 0"));
+  auto out =
+      parse(R"("prevResult":{"interfaces":[{"name":"eth0","sandbox":"/n"}],"ips":[{"address":"10.0.0.1/32","interface":0}]})",
+            Verb::check);
   ASSERT_TRUE(out);
   EXPECT_EQ(out->prev_result->ips[0].address.to_string(), "10.0.0.1/32");
 }
@@ -290,7 +304,8 @@ TEST(Config, FirnIpamMindsOnlyItsOwnObject) {
 CniResult sample() {
   CniResult r;
   r.interfaces = {{"firnabc", "ee:ee:ee:ee:ee:ee", "", 1500}, {"eth0", "02:00:00:00:00:01", "/ns", 1500}};
-  r.ips = {{{*Address::parse("10.0.0.5"), 32}, *Address::parse("169.254.1.1"), 1}, {{*Address::parse("fd00::5"), 128}, std::nullopt, 1}};
+  r.ips = {{{*Address::parse("10.0.0.5"), 32}, *Address::parse("169.254.1.1"), 1},
+           {{*Address::parse("fd00::5"), 128}, std::nullopt, 1}};
   ResultRoute route{.destination = *Prefix::parse("0.0.0.0/0"), .gateway = *Address::parse("169.254.1.1")};
   route.table = 1003;
   r.routes = {route};
@@ -298,14 +313,16 @@ CniResult sample() {
 }
 
 TEST(ResultText, InEachVersion) {
-  EXPECT_EQ(write_result(sample(), Version::v0_4_0),
-            R"({"cniVersion":"0.4.0","interfaces":[{"name":"firnabc","mac":"ee:ee:ee:ee:ee:ee"},{"name":"eth0","mac":"02:00:00:00:00:01","sandbox":"/ns"}],)"
-            R"("ips":[{"version":"4","interface":1,"address":"10.0.0.5/32","gateway":"169.254.1.1"},{"version":"6","interface":1,"address":"fd00::5/128"}],)"
-            R"("routes":[{"dst":"0.0.0.0/0","gw":"169.254.1.1"}],"dns":{}})");
-  EXPECT_EQ(write_result(sample(), Version::v1_0_0),
-            R"({"cniVersion":"1.0.0","interfaces":[{"name":"firnabc","mac":"ee:ee:ee:ee:ee:ee"},{"name":"eth0","mac":"02:00:00:00:00:01","sandbox":"/ns"}],)"
-            R"("ips":[{"interface":1,"address":"10.0.0.5/32","gateway":"169.254.1.1"},{"interface":1,"address":"fd00::5/128"}],)"
-            R"("routes":[{"dst":"0.0.0.0/0","gw":"169.254.1.1"}]})");
+  EXPECT_EQ(
+      write_result(sample(), Version::v0_4_0),
+      R"({"cniVersion":"0.4.0","interfaces":[{"name":"firnabc","mac":"ee:ee:ee:ee:ee:ee"},{"name":"eth0","mac":"02:00:00:00:00:01","sandbox":"/ns"}],)"
+      R"("ips":[{"version":"4","interface":1,"address":"10.0.0.5/32","gateway":"169.254.1.1"},{"version":"6","interface":1,"address":"fd00::5/128"}],)"
+      R"("routes":[{"dst":"0.0.0.0/0","gw":"169.254.1.1"}],"dns":{}})");
+  EXPECT_EQ(
+      write_result(sample(), Version::v1_0_0),
+      R"({"cniVersion":"1.0.0","interfaces":[{"name":"firnabc","mac":"ee:ee:ee:ee:ee:ee"},{"name":"eth0","mac":"02:00:00:00:00:01","sandbox":"/ns"}],)"
+      R"("ips":[{"interface":1,"address":"10.0.0.5/32","gateway":"169.254.1.1"},{"interface":1,"address":"fd00::5/128"}],)"
+      R"("routes":[{"dst":"0.0.0.0/0","gw":"169.254.1.1"}]})");
   EXPECT_THAT(write_result(sample(), Version::v1_1_0), HasSubstr(R"("mtu":1500,"sandbox":"/ns")"));
   EXPECT_THAT(write_result(sample(), Version::v1_1_0), HasSubstr(R"("table":1003)"));
   EXPECT_EQ(write_result({}, Version::v1_1_0), R"({"cniVersion":"1.1.0"})");
