@@ -1,6 +1,7 @@
 #include "lib/kv/sqlite/vfs.hpp"
 
 #include <sqlite3.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include <cstddef>
@@ -16,6 +17,8 @@ namespace {
 
 constexpr int frame_header = 24;
 constexpr int page_size = 4096;
+constexpr int wal_header = 32;
+constexpr sqlite3_int64 most_kept = 256 * 1024;  // of a -wal that nobody uses
 
 // A -wal file: the header of a frame waits for its page; anything else that is asked meanwhile writes the header first.
 // SQLite shows frames to others (through the -shm) after it has written them all, so nobody looks for the one that waits.
@@ -59,9 +62,15 @@ int wal_read(sqlite3_file* file, void* data, int size, sqlite3_int64 at) {
   return rc != SQLITE_OK ? rc : unix_methods(file)->xRead(unix_file(file), data, size, at);
 }
 
+// SQLite empties the -wal when the last process closes it. A header of zeros is as empty to the next one (the magic number is
+// not there), and spares the file system taking the blocks away only to give them back at the next commit.
 int wal_truncate(sqlite3_file* file, sqlite3_int64 size) {
-  const int rc = flush(file);
-  return rc != SQLITE_OK ? rc : unix_methods(file)->xTruncate(unix_file(file), size);
+  if (const int rc = flush(file); rc != SQLITE_OK) return rc;
+  sqlite3_int64 now = 0;
+  if (const int rc = unix_methods(file)->xFileSize(unix_file(file), &now); rc != SQLITE_OK) return rc;
+  static constexpr char empty_header[wal_header] = {};
+  if (size == 0 && now >= wal_header && now <= most_kept) return unix_methods(file)->xWrite(unix_file(file), empty_header, wal_header, 0);
+  return unix_methods(file)->xTruncate(unix_file(file), size);
 }
 
 int wal_sync(sqlite3_file* file, int flags) {
@@ -126,6 +135,12 @@ int full_pathname(sqlite3_vfs*, const char* name, int size, char* out) {
   return SQLITE_OK;
 }
 
+// SQLite wants a salt for each new -wal; its own layer opens /dev/urandom for it.
+int randomness(sqlite3_vfs*, int size, char* out) {
+  const ssize_t n = ::getrandom(out, static_cast<size_t>(size), 0);
+  return n < 0 ? 0 : static_cast<int>(n);
+}
+
 const char* register_vfs() {
   leave_out_modules();
   // Refused when somebody in this process has started SQLite before; all are only savings. The page cache would
@@ -141,6 +156,7 @@ const char* register_vfs() {
   layer.zName = "firn";
   layer.szOsFile = static_cast<int>(wal_file_size) + unix_vfs->szOsFile;
   layer.xFullPathname = full_pathname;
+  layer.xRandomness = randomness;
   unix_open = unix_vfs->xOpen;
   layer.xOpen = open_file;
   return sqlite3_vfs_register(&layer, 0) == SQLITE_OK ? layer.zName : nullptr;
