@@ -35,7 +35,9 @@ Result<size_t> receive(int fd, std::vector<char>& buffer, SteadyTime deadline, c
     if (got > static_cast<ssize_t>(buffer.size())) return unanswered(path, "its message is longer than the protocol allows");
     if (got > 0) return static_cast<size_t>(got);
     if (got == 0) return unanswered(path, "it closed the connection without an answer");
-    if (errno != EINTR && errno != EAGAIN) return unanswered(path, std::strerror(errno));
+    // A daemon that refuses closes with our request unread, which the kernel reports once as a reset, before the answer that
+    // is in the queue (af_unix, unix_release_sock). The next look finds that answer, or the end.
+    if (errno != EINTR && errno != EAGAIN && errno != ECONNRESET) return unanswered(path, std::strerror(errno));
   }
 }
 
