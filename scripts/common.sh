@@ -23,25 +23,34 @@ install_packages() {
     return
   fi
   say "installing ${#missing[@]} Debian packages: ${missing[*]}"
-  # The routers and runtimes are wanted as programs for the tests, not as services of this machine.
-  local policy=/usr/sbin/policy-rc.d made_policy=no
+  apt_install "${missing[@]}"
+}
+
+# In a subshell, so that its traps undo what it did to the machine however it ends.
+apt_install() (
+  log=$(mktemp)
+  policy=/usr/sbin/policy-rc.d
+  trap 'rm -f "$log" ${made_policy:+"$policy"}' EXIT
+  trap 'exit 130' INT
+  trap 'exit 143' TERM HUP
+  # The routers and runtimes are wanted as programs for the tests, not as services of this machine: their start is refused while
+  # they are installed, and they are disabled for the next boot.
   if [ ! -e "$policy" ]; then
+    made_policy=yes
     printf '#!/bin/sh\nexit 101\n' >"$policy"
     chmod 755 "$policy"
-    made_policy=yes
   fi
-  local ok=yes log
-  log=$(mktemp)
   export DEBIAN_FRONTEND=noninteractive
-  { apt-get update -q && apt-get install -q -y --no-install-recommends "${missing[@]}"; } >"$log" 2>&1 </dev/null || ok=no
-  [ "$made_policy" = no ] || rm -f "$policy"
-  if [ "$ok" = no ]; then
+  if ! { apt-get update -q && apt-get install -q -y --no-install-recommends "$@"; } >"$log" 2>&1 </dev/null; then
     tail -n 20 "$log" >&2
-    rm -f "$log"
     die "apt-get could not install the packages (its last lines are above)"
   fi
-  rm -f "$log"
-}
+  if command -v systemctl >/dev/null; then
+    for service in bird frr gobgpd containerd podman; do
+      case " $* " in *" ${service%d} "* | *" $service "* | *" ${service}2 "*) systemctl disable -q "$service" 2>/dev/null || true ;; esac
+    done
+  fi
+)
 
 # build PRESET [TARGET...]: configures once, builds with every core, shows the compiler's words only when it fails.
 build() {
