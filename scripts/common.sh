@@ -46,8 +46,9 @@ apt_install() (
     die "apt-get could not install the packages (its last lines are above)"
   fi
   if command -v systemctl >/dev/null; then
-    for service in bird frr gobgpd containerd podman; do
-      case " $* " in *" ${service%d} "* | *" $service "* | *" ${service}2 "*) systemctl disable -q "$service" 2>/dev/null || true ;; esac
+    local pair
+    for pair in bird2:bird frr:frr gobgpd:gobgpd containerd:containerd; do
+      case " $* " in *" ${pair%:*} "*) systemctl disable -q "${pair#*:}" 2>/dev/null || true ;; esac
     done
   fi
 )
