@@ -105,7 +105,8 @@ class Add {
   }
 
   // An endpoint with this handle is there: the same ADD again (a runtime that lost our answer), or what a killed ADD left.
-  // The first is answered as before, the second is removed; anything else is an error, as the spec wants.
+  // The first is answered as before, the second is removed when it surely is one: a part of it is missing. Anything else is an
+  // error, as the spec wants, and changes nothing: a container may be using it.
   Answer take_over(const model::Endpoint& wanted, const std::vector<Need>* needs) {
     auto found = state_.allocator().find(handle_);
     if (!found) return state_fault(found.error());
@@ -116,21 +117,38 @@ class Add {
                    "give the two networks different names");
     }
     if (old.boot_id == wanted.boot_id) {
-      const endpoint::Spec spec = spec_of(old, call_.config, routes_);
-      auto intact = old.netns_inode == netns_.inode ? endpoint::check(kernel_, netns_, spec)
-                                                    : Result<endpoint::Attached>(make_error(Code::not_found, ""));
-      if (intact) {
-        if (!same(old, wanted, needs)) {
-          return fault(FaultCode::exists, "attachment " + handle_ + " exists already, with other properties", "DEL it first");
-        }
-        finished_ = write_result(result_of(old, call_.config, spec, *intact), call_.config.version);
-        return Done{};
-      }
-      if (old.netns_inode != netns_.inode && alive(old)) {
-        return fault(FaultCode::exists, "attachment " + handle_ + " exists already, in namespace " + old.netns, "DEL it first");
+      if (auto judged = old.netns_inode == netns_.inode ? judge_here(old, wanted, needs) : judge_elsewhere(old);
+          !judged || finished_) {
+        return judged;
       }
     }
     return remove_old(old);
+  }
+
+  // Sets finished_ for an intact one; Done without that: it is incomplete.
+  Answer judge_here(const model::Endpoint& old, const model::Endpoint& wanted, const std::vector<Need>* needs) {
+    const endpoint::Spec spec = spec_of(old, call_.config, routes_);
+    auto intact = endpoint::check(kernel_, netns_, spec);
+    if (!intact && intact.error().is(Code::not_found)) return Done{};
+    if (!intact && intact.error().is(Code::conflict)) {
+      return fault(FaultCode::exists,
+                   "attachment " + handle_ + " exists already, and is not as it was made: " + intact.error().message,
+                   "DEL it first");
+    }
+    if (!intact) return kernel_fault(intact.error());
+    if (!same(old, wanted, needs)) {
+      return fault(FaultCode::exists, "attachment " + handle_ + " exists already, with other properties", "DEL it first");
+    }
+    finished_ = write_result(result_of(old, call_.config, spec, *intact), call_.config.version);
+    return Done{};
+  }
+
+  Answer judge_elsewhere(const model::Endpoint& old) {
+    auto link = kernel_.link(old.host_ifname);
+    if (!link && link.error().is(Code::not_found)) return Done{};
+    if (!link) return kernel_fault(link.error());
+    if (!link->up || !link->running) return Done{};
+    return fault(FaultCode::exists, "attachment " + handle_ + " exists already, in namespace " + old.netns, "DEL it first");
   }
 
   Answer remove_old(const model::Endpoint& old) {
@@ -141,11 +159,6 @@ class Add {
     }
     if (auto released = state_.allocator().release(handle_); !released) return state_fault(released.error());
     return Done{};
-  }
-
-  bool alive(const model::Endpoint& old) {
-    auto link = kernel_.link(old.host_ifname);
-    return link && link->up && link->running;
   }
 
   bool same(const model::Endpoint& old, const model::Endpoint& wanted, const std::vector<Need>* needs) const {

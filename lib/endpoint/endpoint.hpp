@@ -62,7 +62,8 @@ Result<size_t> reap(netlink::Kernel& host);
 // Handle of a host-side link of ours, by its alias; nothing for a foreign or a dead one.
 std::optional<std::string> handle_of_link(const netlink::Link& link);
 
-// Compares the kernel with what attach() made; Code::conflict or not_found naming the first thing that differs.
+// Compares the kernel with what attach() made and names the first thing that differs. Code::not_found: a part of it is missing
+// (link, address, route, neighbour); Code::conflict: all is there, and something was changed.
 // spec.mtu == 0: the MTU is not compared.
 Result<Attached> check(netlink::Kernel& host, const netlink::Netns& container, const Spec& spec);
 

@@ -330,6 +330,43 @@ TEST_F(Cni, RepeatedAddIsTheSameOrTakesOver) {
   EXPECT_EQ(host.links(), 1u);
 }
 
+TEST_F(Cni, RepeatedAddNeverDestroysWhatOnlyChanged) {
+  const std::string conf = host.config(two_families);
+  const auto in_a = [&](std::vector<std::string> arguments) { ASSERT_EQ(host.ip_in(a, std::move(arguments)), 0); };
+  const std::string link = must_add("a", a, conf).host_ifname();
+  const auto refused = [&](const std::string& text, const char* says) {
+    const std::string before = host.snapshot();
+    const int index = a.kernel()->link("eth0")->index;
+    const Reply again = host.firn("ADD", "a", a.path(), text);
+    EXPECT_EQ(again.code(), 105) << again.out;
+    EXPECT_THAT(again.out, HasSubstr(says));
+    EXPECT_EQ(host.snapshot(), before);
+    EXPECT_EQ(a.kernel()->link("eth0")->index, index);
+  };
+  // As tuning does it.
+  in_a({"link", "set", "eth0", "mtu", "1400"});
+  refused(conf, "MTU 1400");
+  in_a({"link", "set", "eth0", "mtu", "1500"});
+  host.sysctl("/proc/sys/net/ipv4/conf/" + link + "/rp_filter", "0");
+  refused(conf, "rp_filter");
+  host.sysctl("/proc/sys/net/ipv4/conf/" + link + "/rp_filter", "1");
+  refused(host.config(std::string(R"("forwarding":true,)") + two_families), "forwarding");
+  // Other routes than it was made with, or moved to another table as sbr does.
+  refused(host.config(R"("ipam":{"ranges":[[{"subnet":"10.99.0.0/24"}],[{"subnet":"fd00:99::/112"}]],)"
+                      R"("routes":[{"dst":"10.0.0.0/8"}]})"),
+          "route 10.0.0.0/8");
+  in_a({"route", "delete", "default"});
+  in_a({"route", "add", "default", "via", "169.254.1.1", "dev", "eth0", "onlink", "table", "100"});
+  refused(conf, "default route");
+  in_a({"route", "add", "default", "via", "169.254.1.1", "dev", "eth0", "onlink", "proto", "241"});
+  must_add("a", a, conf);
+  // As an ADD leaves it that was killed between the host's side and the container's.
+  in_a({"link", "set", "eth0", "down"});
+  in_a({"address", "flush", "dev", "eth0"});
+  EXPECT_TRUE(ping(host.netns(), must_add("a", a, conf).ip(0)));
+  EXPECT_EQ(host.endpoints().size(), 1u);
+}
+
 TEST_F(Cni, DelIsIdempotentWhateverIsLeft) {
   const std::string conf = host.config(two_families);
   must(host.firn("DEL", "never", a.path(), conf));
