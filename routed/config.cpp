@@ -136,7 +136,10 @@ Result<Invocation> read_invocation(const std::vector<std::string>& arguments) {
     return text.error();
   }
 
-  for (const auto& [name, value] : overrides) {
+  for (const auto& given : overrides) {
+    // No structured binding: C++20 lets a lambda capture one, clang 14 does not.
+    const auto& name = given.first;
+    const auto& value = given.second;
     const auto set = [&](auto& target, auto parse) -> Status {
       auto parsed = parse(value);
       if (!parsed) return make_error(Code::invalid, name + ": " + parsed.error().message);
