@@ -51,6 +51,34 @@ Status give_back_lease(kv::Transaction& tx, const model::Endpoint& endpoint, con
   return {};
 }
 
+// Who holds one of the addresses of an endpoint that has no leases: another IPAM plugin keeps its own state for each network, so
+// two networks of one subnet give an address out twice.
+Status refuse_held(kv::Transaction& tx, const model::Endpoint& endpoint) {
+  const auto held = [&](const Address& address, const std::string& holder) {
+    return make_error(Code::conflict,
+                      "address " + address.to_string() + " for " + model::handle_of(endpoint) + " is held by " + holder);
+  };
+  for (const Address& address : endpoint.addresses) {
+    auto lease = records::lease(tx, address);
+    if (!lease) return std::move(lease).error();
+    if (lease->has_value()) return held(address, (*lease)->handle);
+  }
+  auto entries = tx.range(keys::endpoints);
+  if (!entries) return std::move(entries).error();
+  for (const kv::Entry& entry : *entries) {
+    for (const Address& address : endpoint.addresses) {
+      // Few records hold the text of the address at all; the others need no decoding.
+      if (entry.value.find('"' + address.to_string() + '"') == std::string::npos) continue;
+      auto other = records::read_endpoint(entry.key, entry.value);
+      if (!other) return std::move(other).error();
+      if (std::find(other->addresses.begin(), other->addresses.end(), address) != other->addresses.end()) {
+        return held(address, model::handle_of(*other));
+      }
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 Allocator::Allocator(kv::Store& node, const Clock& clock, Options options)
@@ -143,6 +171,7 @@ Status Allocator::record(const model::Endpoint& given) {
     auto existing = records::endpoint(tx, handle);
     if (!existing) return std::move(existing).error();
     if (existing->has_value()) return make_error(Code::exists, "endpoint " + handle + " exists already");
+    if (auto free = refuse_held(tx, endpoint); !free) return free;
     tx.put(keys::endpoint(handle), model::encode(endpoint));
     return {};
   });

@@ -99,7 +99,7 @@ class Add {
       if (reachable) routes_.push_back(route.destination);
     }
     delegate_dns_ = result->dns;
-    if (auto recorded = state_.allocator().record(record_); !recorded) return state_fault(recorded.error());
+    if (auto recorded = state_.allocator().record(record_); !recorded) return lease_fault(recorded.error());
     undo.add([this] { (void)state_.allocator().release(handle_); });
     return Done{};
   }
