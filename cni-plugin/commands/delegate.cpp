@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <vector>
@@ -60,13 +61,15 @@ Result<unique_fd> text_file(const std::string& text) {
   return file;
 }
 
-Result<pid_t> start(const std::string& program, int input, int output, Verb verb) {
-  std::string command = "CNI_COMMAND=" + std::string(to_string(verb));
+// `changed`: "NAME=VALUE", in place of this process's variables of those names.
+Result<pid_t> start(const std::string& program, int input, int output, std::vector<std::string> changed) {
   std::vector<char*> variables;
   for (char** variable = environ; *variable != nullptr; ++variable) {
-    if (std::strncmp(*variable, "CNI_COMMAND=", 12) != 0) variables.push_back(*variable);
+    const bool replaced = std::ranges::any_of(
+        changed, [&](const std::string& text) { return std::strncmp(*variable, text.c_str(), text.find('=') + 1) == 0; });
+    if (!replaced) variables.push_back(*variable);
   }
-  variables.push_back(command.data());
+  for (std::string& text : changed) variables.push_back(text.data());
   variables.push_back(nullptr);
   std::string name = program;
   char* arguments[] = {name.data(), nullptr};
@@ -108,9 +111,7 @@ int reap_child(pid_t pid) {
   return status;
 }
 
-}  // namespace
-
-Outcome<std::string> run_delegate(const Call& call, Verb verb) {
+Outcome<std::string> run(const Call& call, Verb verb, std::vector<std::string> changed) {
   const std::string& type = call.config.ipam.type;
   const std::string what = "IPAM plugin " + type + ", " + std::string(to_string(verb));
   auto program = find_plugin(type, call.environment.path);
@@ -120,7 +121,8 @@ Outcome<std::string> run_delegate(const Call& call, Verb verb) {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) return broken(what, errno_error("pipe").message);
   unique_fd read_end(ends[0]), write_end(ends[1]);
-  auto pid = start(*program, input->get(), write_end.get(), verb);
+  changed.push_back("CNI_COMMAND=" + std::string(to_string(verb)));
+  auto pid = start(*program, input->get(), write_end.get(), std::move(changed));
   if (!pid) return broken(what, pid.error().message);
   write_end.reset();
   auto output = read_until(read_end.get(), SteadyClock::now() + deadline);
@@ -134,6 +136,15 @@ Outcome<std::string> run_delegate(const Call& call, Verb verb) {
   }
   if (WIFSIGNALED(status)) return broken(what, "ended by signal " + std::to_string(WTERMSIG(status)));
   return broken(what, "exit status " + std::to_string(WEXITSTATUS(status)) + " and no error object: " + output->substr(0, 512));
+}
+
+}  // namespace
+
+Outcome<std::string> run_delegate(const Call& call, Verb verb) { return run(call, verb, {}); }
+
+Outcome<std::string> release_by_delegate(const Call& call, const model::Endpoint& record) {
+  return run(call, Verb::del,
+             {"CNI_CONTAINERID=" + record.container_id, "CNI_IFNAME=" + record.ifname, "CNI_NETNS=" + record.netns});
 }
 
 Outcome<CniResult> delegate_add(const Call& call) {

@@ -7,11 +7,14 @@
 
 #include "cni-plugin/commands/call.hpp"
 #include "cni-plugin/proto/result.hpp"
+#include "lib/model/records.hpp"
 
 namespace firn::cni {
 
 // What the plugin printed. Its own error is handed on with its code; FaultCode::delegate when it could not be run.
 Outcome<std::string> run_delegate(const Call& call, Verb verb);
+// DEL of another attachment than the call's: GC's way of giving an address back.
+Outcome<std::string> release_by_delegate(const Call& call, const model::Endpoint& record);
 // ADD, with its result read. Without addresses it is a fault, and the plugin's DEL has been called.
 Outcome<CniResult> delegate_add(const Call& call);
 

@@ -31,8 +31,8 @@ class Sweep {
       if (record.kind != kind || record.network != call_.config.name || valid(record.container_id, record.ifname)) continue;
       // "null" is not believed against a namespace that is alive.
       if (call_.config.valid_attachments_null && netns_if_alive(record.netns, record.netns_inode)) continue;
-      if (Status removed = remove(record); !removed) {
-        note(kernel_fault(removed.error()));
+      if (Answer removed = remove(record); !removed) {
+        note(std::move(removed).fault());
         continue;
       }
       if (auto released = state_.allocator().release(model::handle_of(record)); !released) {
@@ -69,7 +69,11 @@ class Sweep {
 };
 
 // Live links of this network that no record knows: a state directory that was lost. Dead ones of anybody are deleted after this.
+// The links are listed before the records: an ADD writes its record first, so the link of one in progress is never taken for
+// an orphan.
 Result<size_t> bury_orphans(const Call& call, State& state, netlink::Kernel& kernel) {
+  auto links = kernel.links();
+  if (!links) return std::move(links).error();
   auto endpoints = state.allocator().endpoints(call.config.name);
   if (!endpoints) return std::move(endpoints).error();
   std::vector<std::string> kept;  // as aliases, which are cut at some length
@@ -78,8 +82,6 @@ Result<size_t> bury_orphans(const Call& call, State& state, netlink::Kernel& ker
     kept.push_back(endpoint::alias_for(model::handle_of(call.config.name, a.container_id, a.ifname)));
   }
   std::ranges::sort(kept);
-  auto links = kernel.links();
-  if (!links) return std::move(links).error();
   size_t buried = 0;
   for (const netlink::Link& link : *links) {
     const auto handle = endpoint::handle_of_link(link);
@@ -106,9 +108,14 @@ Reply gc(const Call& call) {
   auto kernel = netlink::open_kernel();
   if (!kernel) return kernel_fault(kernel.error());
   Sweep sweep(call, **state);
-  auto swept = sweep.records(model::EndpointKind::interface, [&](const model::Endpoint& record) {
+  auto swept = sweep.records(model::EndpointKind::interface, [&](const model::Endpoint& record) -> Answer {
     const auto netns = netns_if_alive(record.netns, record.netns_inode);
-    return endpoint::detach(**kernel, netns ? &*netns : nullptr, record);
+    auto detached = endpoint::detach(**kernel, netns ? &*netns : nullptr, record);
+    if (!detached) return kernel_fault(detached.error());
+    if (record.leased || call.config.ipam.type == own_ipam) return Done{};
+    // Not every plugin knows GC. The record is the only trace of its address: it stays until the address is given back.
+    if (auto released = release_by_delegate(call, record); !released) return std::move(released).fault();
+    return Done{};
   });
   if (!swept) return std::move(swept).fault();
   size_t links = 0;
@@ -130,7 +137,7 @@ Reply ipam_gc(const Call& call) {
   auto state = State::open(call);
   if (!state) return std::move(state).fault();
   Sweep sweep(call, **state);
-  auto swept = sweep.records(model::EndpointKind::address, [](const model::Endpoint&) { return Status(); });
+  auto swept = sweep.records(model::EndpointKind::address, [](const model::Endpoint&) -> Answer { return Done{}; });
   if (!swept) return std::move(swept).fault();
   return sweep.finish(0);
 }

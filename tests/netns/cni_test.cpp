@@ -188,6 +188,70 @@ TEST_F(Cni, OtherIpamPluginsServeIt) {
   EXPECT_FALSE(c.kernel()->link("eth0"));
 }
 
+TEST_F(Cni, TwoNetworksOfOtherIpamPluginsNeverShareAnAddress) {
+  const auto conf = [&](const std::string& name) {
+    return host.config(R"("ipam":{"type":"host-local","dataDir":")" + host.directory() + R"(/host-local","subnet":"10.97.0.0/24"})",
+                       "1.0.0", name);
+  };
+  EXPECT_EQ(must_add("a", a, conf("one")).ip(0), "10.97.0.2");
+  const std::string before = host.snapshot();
+  const Reply second = host.firn("ADD", "b", b.path(), conf("two"));
+  EXPECT_EQ(second.code(), 101) << second.out;
+  EXPECT_THAT(second.out, HasSubstr("10.97.0.2 for two/b/eth0 is held by one/a/eth0"));
+  EXPECT_EQ(host.snapshot(), before);
+  EXPECT_FALSE(std::filesystem::exists(host.directory() + "/host-local/two/10.97.0.2"));
+  EXPECT_TRUE(ping(host.netns(), "10.97.0.2"));
+}
+
+// An IPAM plugin that writes down what it is asked, and refuses a verb while a file of that name is there.
+class NotingIpam {
+ public:
+  explicit NotingIpam(const CniHost& host) : directory_(host.directory()) {
+    const std::string program = directory_ + "/noting";
+    CniHost::write(program, "#!/bin/sh\ncd " + directory_ + R"( && echo "$CNI_COMMAND $CNI_CONTAINERID $CNI_IFNAME" >>asked
+[ ! -e "refuse-$CNI_COMMAND" ] || { echo '{"code":99,"msg":"refused"}'; exit 1; }
+[ "$CNI_COMMAND" != ADD ] || echo '{"cniVersion":"1.1.0","ips":[{"address":"10.90.0.'"$CNI_CONTAINERID"'/24"}]}'
+)");
+    std::filesystem::permissions(program, std::filesystem::perms::owner_all);
+  }
+  std::vector<std::string> path() const { return {"CNI_PATH=" + directory_}; }
+  void refuse(const std::string& verb, bool yes) const {
+    if (yes) CniHost::write(directory_ + "/refuse-" + verb, "");
+    else std::filesystem::remove(directory_ + "/refuse-" + verb);
+  }
+  std::string asked() const {
+    std::ifstream file(directory_ + "/asked");
+    std::string out((std::istreambuf_iterator<char>(file)), {});
+    std::filesystem::remove(directory_ + "/asked");
+    return out;
+  }
+
+ private:
+  std::string directory_;
+};
+
+TEST_F(Cni, GcGivesBackWhatAnotherIpamPluginHolds) {
+  const NotingIpam noting(host);
+  const auto call = [&](const std::string& verb, const std::string& id, const std::string& netns, const std::string& more) {
+    return host.firn(verb, id, netns, host.config(more + R"("ipam":{"type":"noting"})"), "eth0", noting.path());
+  };
+  must(call("ADD", "1", a.path(), ""));
+  must(call("ADD", "2", b.path(), ""));
+  EXPECT_EQ(noting.asked(), "ADD 1 eth0\nADD 2 eth0\n");
+  const std::string valid = R"("cni.dev/valid-attachments":[{"containerID":"2","ifname":"eth0"}],)";
+  // What cannot be given back stays recorded, for the next GC.
+  noting.refuse("DEL", true);
+  EXPECT_EQ(call("GC", "", "", valid).code(), 99);
+  EXPECT_EQ(host.endpoints().size(), 2u);
+  noting.refuse("DEL", false);
+  (void)noting.asked();
+  must(call("GC", "", "", valid));
+  EXPECT_EQ(noting.asked(), "DEL 1 eth0\nGC  eth0\n");
+  ASSERT_EQ(host.endpoints().size(), 1u);
+  EXPECT_EQ(host.endpoints()[0].container_id, "2");
+  EXPECT_TRUE(ping(host.netns(), "10.90.0.2"));
+}
+
 TEST_F(Cni, FirnIpamServesTheReferenceBridge) {
   const std::string conf =
       R"({"cniVersion":"1.0.0","name":"br","type":"bridge","bridge":"br0","isGateway":true,"ipam":{"type":"firn-ipam","stateDir":")" +
