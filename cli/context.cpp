@@ -40,7 +40,12 @@ Result<std::unique_ptr<kv::Store>> Context::node_store() const {
                           "; run 'firnctl init', or name the directory with --state-dir, if containers were attached with "
                           "another stateDir");
   }
-  return advise(std::move(store).error());
+  Error error = advise(std::move(store).error());
+  // The engine knows no more than to move a damaged file away; alone, that would lose every lease.
+  if (error.message.find("move it away") != std::string::npos) {
+    error.message += "; for this store 'firnctl ipam reset' does that, and keeps the addresses of the containers that run";
+  }
+  return error;
 }
 
 Result<std::unique_ptr<kv::Store>> Context::cluster_store() const {

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 
+#include "cli/ipam.hpp"
 #include "cli/nouns.hpp"
 #include "cli/parse.hpp"
 #include "ipam/claims.hpp"
@@ -109,8 +110,9 @@ Status check_args(Args& args) {
   return {};
 }
 
-// What of the host's setup is not as asked; only what was asked is compared.
-Result<std::vector<std::string>> differences(kv::Store& cluster, const std::string& self, const Args& args, bool named) {
+// What of the host's setup is not as asked; only what was asked is compared. `unfinished`: what is not there yet will be made.
+Result<std::vector<std::string>> differences(kv::Store& cluster, const std::string& self, const Args& args, bool named,
+                                             bool unfinished) {
   std::vector<std::string> out;
   const auto differs = [&](const std::string& what, const std::string& is, const std::string& asked) {
     if (is != asked) out.push_back(what + ": " + is + ", asked for " + asked);
@@ -124,15 +126,16 @@ Result<std::vector<std::string>> differences(kv::Store& cluster, const std::stri
   if (!pools) return std::move(pools).error();
   if (!args.addresses.empty()) differs("addresses", *node ? join((*node)->addresses) : "none", join(args.addresses));
   if (!args.labels.empty()) differs("labels", *node ? labels_text((*node)->labels) : "none", labels_text(args.labels));
-  if (args.as_number)
+  if (args.as_number && (*settings || !unfinished))
     differs("AS number", *settings ? std::to_string((*settings)->as_number) : "not set", std::to_string(*args.as_number));
   if (args.router_id) {
     const bool set = *settings && (*settings)->router_id;
-    differs("router id", set ? (*settings)->router_id->to_string() : "not set", args.router_id->to_string());
+    if (set || !unfinished) differs("router id", set ? (*settings)->router_id->to_string() : "not set", args.router_id->to_string());
   }
   for (const model::Pool& asked : args.pools) {
     const auto text = [](const model::Pool& p) { return p.cidr.to_string() + " with blocks of /" + std::to_string(p.block_size); };
     const auto is = std::find_if(pools->begin(), pools->end(), [&](const model::Pool& p) { return p.name == asked.name; });
+    if (is == pools->end() && unfinished) continue;
     differs("pool " + asked.name, is == pools->end() ? "not there" : text(*is), text(asked));
   }
   return out;
@@ -183,12 +186,24 @@ Status make_host(const Context& context, const Args& args) {
     if (auto good = check_pools(*store, args.pools); !good) return good;
   }
 
-  const model::Node record{args.name, *id, args.addresses, args.labels, std::nullopt, context.clock.unix_seconds()};
-  model::BgpSettings settings;
-  if (args.as_number) settings.as_number = *args.as_number;
-  settings.router_id = args.router_id;
+  // What is there stays: it may have been made by another node, or by this one before it lost its node store.
   auto committed = stores.cluster->transact([&](kv::Transaction& tx) -> Status {
-    tx.put(model::keys::node(args.name), model::encode(record));
+    const auto known = tx.get(model::keys::node(args.name));
+    if (!known) return known.error();
+    if (!*known) {
+      const model::Node record{args.name, *id, args.addresses, args.labels, std::nullopt, context.clock.unix_seconds()};
+      tx.put(model::keys::node(args.name), model::encode(record));
+    }
+    const auto stored = tx.get(model::keys::bgp_settings);
+    if (!stored) return stored.error();
+    model::BgpSettings settings;
+    if (args.as_number) settings.as_number = *args.as_number;
+    if (*stored) {
+      auto decoded = model::decode_bgp_settings(**stored);
+      if (!decoded) return std::move(decoded).error().context("BGP settings");
+      settings = std::move(*decoded);
+    }
+    if (!settings.router_id) settings.router_id = args.router_id;
     tx.put(model::keys::bgp_settings, model::encode(settings));
     return {};
   });
@@ -199,6 +214,26 @@ Status make_host(const Context& context, const Args& args) {
   }
   if (auto mirrored = context.mirror(stores); !mirrored) return mirrored;
   return put_record(*stores.node, std::string(model::keys::node_identity), args.name);
+}
+
+// The cluster knows this host and its node store does not: an init that was killed, or a node store that was lost. With containers
+// running, the second: a new store would give their addresses away again.
+Status check_nothing_lost(const Context& context, const std::string& known_as) {
+  auto kernel = netlink::open_kernel();
+  if (!kernel) return std::move(kernel).error();
+  auto interfaces = live_interfaces(**kernel);
+  if (!interfaces) return std::move(interfaces).error();
+  if (interfaces->empty()) return {};
+  return make_error(Code::conflict, context.cluster_path() + " knows this host as " + known_as + ", " + context.node_path() +
+                                        " does not say so, and " + std::to_string(interfaces->size()) +
+                                        " container interface(s) are here: the node store was lost; nothing was changed; "
+                                        "'firnctl ipam reset' makes it anew from what is alive");
+}
+
+Error difference(const std::string& self, const std::vector<std::string>& differ) {
+  return make_error(Code::conflict, "this host is initialised already, as " + self + ", and differs from what is asked: " +
+                                        join(differ, "; ") +
+                                        "; nothing was changed; use 'firnctl node set', 'firnctl bgp settings' and 'firnctl pool create'");
 }
 
 Result<Exit> init(const Context& context, Args args) {
@@ -217,16 +252,28 @@ Result<Exit> init(const Context& context, Args args) {
   json::Writer w;
   w.begin_object().field("state_dir", context.state_dir);
   if (!self.empty()) {
-    auto differ = differences(**cluster, self, args, named);
+    auto differ = differences(**cluster, self, args, named, false);
     if (!differ) return std::move(differ).error();
-    if (!differ->empty()) {
-      return make_error(Code::conflict,
-                        "this host is initialised already, as " + self +
-                            ", and differs from what is asked: " + join(*differ, "; ") +
-                            "; nothing was changed; use 'firnctl node set', 'firnctl bgp settings' and 'firnctl pool create'");
-    }
+    if (!differ->empty()) return difference(self, *differ);
     return context.done(self + " is initialised already (" + context.state_dir + "); nothing to do",
                         w.field("name", self).field("changed", false).end_object().text());
+  }
+  if (*cluster) {
+    auto known_as = own_name(context, **cluster);
+    if (!known_as) return std::move(known_as).error();
+    if (!known_as->empty()) {
+      if (auto good = check_nothing_lost(context, *known_as); !good) return std::move(good).error();
+      auto differ = differences(**cluster, *known_as, args, named, true);
+      if (!differ) return std::move(differ).error();
+      if (!differ->empty()) return difference(*known_as, *differ);
+      args.name = *known_as;
+      auto node = get_record(**cluster, model::keys::node(*known_as), model::decode_node);
+      if (!node) return std::move(node).error();
+      if (*node && args.addresses.empty()) args.addresses = (*node)->addresses;
+      auto settings = get_record(**cluster, model::keys::bgp_settings, model::decode_bgp_settings);
+      if (!settings) return std::move(settings).error();
+      if (*settings) args.as_number = (*settings)->as_number;
+    }
   }
   cluster->reset();
   if (args.addresses.empty()) {

@@ -17,4 +17,7 @@ struct LiveInterface {
 };
 Result<std::vector<LiveInterface>> live_interfaces(netlink::Kernel& kernel);
 
+// This node's name by the cluster's record with this machine's id, for when the node store cannot say it; "" when there is none.
+Result<std::string> own_name(const Context& context, kv::Store& cluster);
+
 }  // namespace firn::cli

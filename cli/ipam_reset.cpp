@@ -16,20 +16,6 @@ namespace firn::cli {
 
 namespace {
 
-// The node store knows who we are; without it, the cluster's record with this machine's id does.
-Result<std::string> own_name(const Context& context, kv::Store& cluster) {
-  auto nodes = list_records(cluster, model::keys::nodes, model::decode_node);
-  if (!nodes) return std::move(nodes).error();
-  for (const std::string& path : {std::string("/etc/machine-id"), context.state_dir + "/machine-id"}) {
-    auto id = read_file(path, 256);
-    if (!id) continue;
-    while (!id->empty() && id->back() == '\n') id->pop_back();
-    const auto found = std::find_if(nodes->begin(), nodes->end(), [&](const model::Node& n) { return n.machine_id == *id; });
-    if (found != nodes->end()) return found->name;
-  }
-  return nodes->size() == 1 ? nodes->front().name : std::string();
-}
-
 // NETWORK/CONTAINER/INTERFACE; none of the three has a slash.
 std::optional<model::Endpoint> endpoint_of(const std::string& handle) {
   const auto first = handle.find('/');
@@ -75,12 +61,26 @@ Result<std::vector<model::Endpoint>> live_endpoints(const std::string& boot_id, 
   return out;
 }
 
+// False: it cannot be read, or it is a new one in the place of one that was lost (a host of a cluster has its name in it).
+Result<bool> is_usable(const Context& context, bool has_cluster) {
+  auto store = context.node_store();
+  if (!store || !(*store)->range("")) return false;
+  if (!has_cluster) return true;
+  auto name = context.node_name(**store);
+  if (!name) return std::move(name).error();
+  return !name->empty();
+}
+
 Result<Exit> reset(const Context& context, bool force) {
   struct stat info {};
-  if (::stat(context.node_path().c_str(), &info) != 0) return errno_error("look at " + context.node_path());
-  if (!force) {
-    auto store = context.node_store();
-    if (store && (*store)->range("")) {
+  const bool there = ::stat(context.node_path().c_str(), &info) == 0;
+  if (!there && errno != ENOENT) return errno_error("look at " + context.node_path());
+  auto cluster = context.cluster_if_any();
+  if (!cluster) return std::move(cluster).error();
+  if (there && !force) {
+    auto usable = is_usable(context, *cluster != nullptr);
+    if (!usable) return std::move(usable).error();
+    if (*usable) {
       return make_error(Code::conflict,
                         context.node_path() +
                             " can be read; 'firnctl ipam check --fix' repairs records. Only a store that cannot be read "
@@ -92,8 +92,6 @@ Result<Exit> reset(const Context& context, bool force) {
                       "firn-routed is running and uses the store; stop it first ('systemctl stop firn-routed'), and no container "
                       "may start meanwhile");
   }
-  auto cluster = context.cluster_if_any();
-  if (!cluster) return std::move(cluster).error();
   std::string name;
   if (*cluster) {
     auto own = own_name(context, **cluster);
@@ -107,6 +105,12 @@ Result<Exit> reset(const Context& context, bool force) {
   if (!boot) return std::move(boot).error();
   auto live = live_endpoints(*boot, context.clock.unix_seconds());
   if (!live) return std::move(live).error();
+  // Neither a store, nor a cluster's, nor a container: more likely the wrong directory than a lost store.
+  if (!there && *cluster == nullptr && live->empty()) {
+    auto store = context.node_store();
+    if (!store) return std::move(store).error();
+  }
+  if (auto made = make_directories(context.state_dir, 0700); !made) return std::move(made).error();
   const auto open = [](const std::string& path) {
     kv::SqliteOptions options;
     options.path = path;
@@ -116,13 +120,26 @@ Result<Exit> reset(const Context& context, bool force) {
   auto moved = ipam::reset_node_store(context.node_path(), open, cluster->get(), name, *boot, *live, context.clock);
   if (!moved) return std::move(moved).error();
   json::Writer w;
-  w.begin_object().field("moved_to", *moved).field("endpoints", static_cast<uint64_t>(live->size())).end_object();
+  w.begin_object().field("moved_to", there ? *moved : std::string()).field("endpoints", static_cast<uint64_t>(live->size())).end_object();
   return context.done(
-      "the old store is " + *moved + "; the new one holds " + std::to_string(live->size()) + " endpoints that are alive here",
+      (there ? "the old store is " + *moved : "there was no store") + "; the new one holds " + std::to_string(live->size()) + " endpoints that are alive here",
       w.text());
 }
 
 }  // namespace
+
+Result<std::string> own_name(const Context& context, kv::Store& cluster) {
+  auto nodes = list_records(cluster, model::keys::nodes, model::decode_node);
+  if (!nodes) return std::move(nodes).error();
+  for (const std::string& path : {std::string("/etc/machine-id"), context.state_dir + "/machine-id"}) {
+    auto id = read_file(path, 256);
+    if (!id) continue;
+    while (!id->empty() && id->back() == '\n') id->pop_back();
+    const auto found = std::find_if(nodes->begin(), nodes->end(), [&](const model::Node& n) { return n.machine_id == *id; });
+    if (found != nodes->end()) return found->name;
+  }
+  return nodes->size() == 1 ? nodes->front().name : std::string();
+}
 
 void add_ipam_reset(Command& ipam, Context& context) {
   auto force = std::make_shared<bool>(false);

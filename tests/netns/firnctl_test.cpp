@@ -522,7 +522,7 @@ TEST_F(FirnctlTest, ADamagedStoreIsReplacedFromWhatIsAlive) {
   ASSERT_TRUE(write_file_atomic(state + "/node.db", std::string(8192, 'x'), 0600));
   std::filesystem::remove(state + "/node.db-wal");
   std::filesystem::remove(state + "/node.db-shm");
-  EXPECT_THAT(bad(1, {"endpoint", "list"}), HasSubstr("not a firn store"));
+  EXPECT_THAT(bad(1, {"endpoint", "list"}), testing::AllOf(HasSubstr("not a firn store"), HasSubstr("firnctl ipam reset")));
   EXPECT_THAT(bad(1, {"ipam", "check"}), HasSubstr("node.db"));
   {
     const Answering daemon(socket, R"({"ok":true})");
@@ -532,6 +532,46 @@ TEST_F(FirnctlTest, ADamagedStoreIsReplacedFromWhatIsAlive) {
   EXPECT_THAT(good({"ipam", "show", "--address", "10.44.0.0"}), HasSubstr("Holder:   web/c1/eth0"));
   EXPECT_THAT(good({"node", "show"}), HasSubstr("This host:   yes"));
   EXPECT_EQ(lease("c2").addresses.front().to_string(), "10.44.0.1");
+}
+
+TEST_F(FirnctlTest, ALostStoreIsNotReplacedByAnEmptyOne) {
+  init();
+  const test::NetnsFixture container;
+  const model::Endpoint endpoint = lease("c1", container.path());
+  route(endpoint, link(endpoint));
+  const auto lose = [&] {
+    for (const char* suffix : {"", "-wal", "-shm"}) std::filesystem::remove(state + "/node.db" + suffix);
+  };
+  lose();
+  EXPECT_THAT(bad(6, {"init"}), HasSubstr("firnctl ipam reset"));
+  EXPECT_FALSE(std::filesystem::exists(state + "/node.db"));
+  EXPECT_THAT(good({"ipam", "reset"}), HasSubstr("there was no store; the new one holds 1 endpoints"));
+  EXPECT_THAT(good({"ipam", "show", "--address", "10.44.0.0"}), HasSubstr("Holder:   web/c1/eth0"));
+  EXPECT_EQ(lease("c2").addresses.front().to_string(), "10.44.0.1");
+  // An empty one that somebody made in its place is no better than none.
+  lose();
+  kv::SqliteOptions options;
+  options.path = state + "/node.db";
+  ASSERT_TRUE(kv::open_sqlite(options));
+  EXPECT_THAT(bad(6, {"init"}), HasSubstr("firnctl ipam reset"));
+  EXPECT_THAT(good({"ipam", "reset"}), HasSubstr("holds 1 endpoints"));
+  EXPECT_THAT(good({"node", "show"}), HasSubstr("This host:   yes"));
+  // A directory that was never firn's is more likely a slip of the pen.
+  const test::NetnsFixture elsewhere;
+  const Outcome outcome = elsewhere.run([&] { return run({FIRNCTL, "ipam", "reset", "--state-dir", directory + "/none"}, directory); });
+  EXPECT_EQ(outcome.exit, 1);
+  EXPECT_THAT(outcome.err, HasSubstr("there is no firn state"));
+}
+
+TEST_F(FirnctlTest, InitKeepsWhatTheClusterHas) {
+  init();
+  for (const char* suffix : {"", "-wal", "-shm"}) std::filesystem::remove(state + "/node.db" + suffix);
+  EXPECT_THAT(bad(6, {"init", "--as", "65002"}), HasSubstr("AS number: 65001, asked for 65002"));
+  EXPECT_THAT(good({"init"}), HasSubstr("node-a is initialised"));
+  EXPECT_THAT(good({"bgp", "settings"}), HasSubstr("65001"));
+  EXPECT_THAT(good({"node", "list"}), HasSubstr("node-a   192.0.2.11"));
+  EXPECT_THAT(good({"node", "list"}), Not(HasSubstr("\n\n")));
+  EXPECT_THAT(good({"pool", "list"}), HasSubstr("10.44.0.0/16"));
 }
 
 TEST_F(FirnctlTest, AnotherUserIsToldToBeRoot) {
