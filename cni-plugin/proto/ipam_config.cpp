@@ -193,13 +193,6 @@ Result<IpamConfig> parse_own(const json::Value& ipam) {
 }  // namespace
 
 Outcome<IpamConfig> parse_ipam(const json::Value& ipam) {
-  auto type = parse_ipam_type(ipam);
-  if (!type) return std::move(type).fault();
-  if (*type != own_ipam) {
-    IpamConfig other;
-    other.type = *std::move(type);
-    return other;
-  }
   auto own = parse_own(ipam);
   if (!own) return config_fault(own.error());
   return *std::move(own);

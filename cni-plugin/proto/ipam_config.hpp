@@ -37,7 +37,7 @@ struct IpamConfig {
 
 // Only the type, for the verbs that must go through a configuration that has become wrong otherwise.
 Outcome<std::string> parse_ipam_type(const json::Value& ipam);
-// For another plugin's object only the type is read: the rest is its business.
+// REQUIRES: it is firn-ipam's object, whatever the type: firn-ipam is asked under its file name, which may be another.
 Outcome<IpamConfig> parse_ipam(const json::Value& ipam);
 // [[{"subnet": ...}]], of "ranges" or of the capability "ipRanges", whose writers use any letter case and add members.
 enum class RangeWriter { administrator, runtime };
