@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <csignal>
 #include <cstdlib>
 
 #include "lib/base/file.hpp"
@@ -39,9 +40,15 @@ std::string version_asked(const std::string& text) {
   return version ? *std::move(version) : std::string();
 }
 
-Reply answer(const Call& call, const Verbs& verbs) {
+// Sets `made` when an ADD has made something.
+Reply answer(const Call& call, const Verbs& verbs, bool& made) {
   switch (call.environment.verb) {
-    case Verb::add: return verbs.add(call);
+    case Verb::add: {
+      auto added = verbs.add(call);
+      if (!added) return std::move(added).fault();
+      made = added->made;
+      return std::move(added->text);
+    }
     case Verb::del: return verbs.del(call);
     case Verb::check: return verbs.check(call);
     case Verb::gc: return verbs.gc(call);
@@ -67,6 +74,8 @@ int show_about(std::string_view name, int argc, char** argv) {
 }  // namespace
 
 int run_program(std::string_view name, Reader reader, const Verbs& verbs, int argc, char** argv) {
+  // A reader that is gone is told by write(), so that what was made for it can be removed.
+  std::signal(SIGPIPE, SIG_IGN);
   auto environment = read_environment([](const char* variable) -> const char* { return std::getenv(variable); });
   if (environment && environment->verb == Verb::none) return show_about(name, argc, argv);
   auto text = read_descriptor(STDIN_FILENO, max_stdin);
@@ -83,12 +92,13 @@ int run_program(std::string_view name, Reader reader, const Verbs& verbs, int ar
   config->text = *std::move(text);
   const SystemClock clock;
   const Call call{*std::move(environment), *std::move(config), clock};
-  auto reply = answer(call, verbs);
+  bool made = false;
+  auto reply = answer(call, verbs, made);
   if (!reply) return fail(reply.fault(), call.config.version_text);
   if (reply->empty() || print(STDOUT_FILENO, *reply + "\n")) return 0;
   // A success that the runtime never hears of is a failure to it, and a failed ADD leaves nothing.
   (void)print(STDERR_FILENO, std::string(name) + ": the result could not be written to standard output\n");
-  if (call.environment.verb == Verb::add) (void)verbs.del(call);
+  if (made) (void)verbs.del(call);
   return 1;
 }
 

@@ -8,7 +8,7 @@
 namespace firn::cni {
 
 struct Verbs {
-  Reply (*add)(const Call&);
+  Outcome<Added> (*add)(const Call&);
   Reply (*del)(const Call&);
   Reply (*check)(const Call&);
   Reply (*gc)(const Call&);

@@ -40,7 +40,7 @@ class Add {
   Add(const Call& call, State& state, netlink::Kernel& kernel, const netlink::Netns& netns)
       : call_(call), state_(state), kernel_(kernel), netns_(netns), handle_(handle_of(call)) {}
 
-  Reply run() {
+  Outcome<Added> run() {
     model::Endpoint wanted = endpoint_of(call_, state_);
     wanted.netns_inode = netns_.inode;
     wanted.host_ifname = endpoint::host_name(call_.config.host_prefix, handle_);
@@ -50,7 +50,7 @@ class Add {
 
     Rollback undo;
     if (auto got = addresses(wanted, undo); !got) return std::move(got).fault();
-    if (finished_) return *std::move(finished_);
+    if (finished_) return Added{.text = *std::move(finished_), .made = false};
     if (auto made = prepare_host(); !made) return std::move(made).fault();
     const endpoint::Spec spec = spec_of(record_, call_.config, routes_);
     auto attached = endpoint::attach(kernel_, netns_, spec);
@@ -64,7 +64,7 @@ class Add {
     undo.commit();
     CniResult result = result_of(record_, call_.config, spec, *attached);
     if (result.dns.empty()) result.dns = std::move(delegate_dns_);
-    return write_result(result, call_.config.version);
+    return Added{.text = write_result(result, call_.config.version)};
   }
 
  private:
@@ -194,7 +194,7 @@ class Add {
 
 }  // namespace
 
-Reply add(const Call& call) {
+Outcome<Added> add(const Call& call) {
   auto netns = container_netns(call.environment.netns);
   if (!netns) return std::move(netns).fault();
   auto kernel = netlink::open_kernel();

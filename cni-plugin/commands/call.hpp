@@ -19,15 +19,21 @@ struct Call {
 
 using Reply = Outcome<std::string>;
 
+// What ADD answers. `made`: by this call; one that was there already is not this call's to remove.
+struct Added {
+  std::string text;
+  bool made = true;
+};
+
 // firn: makes and removes the interface.
-Reply add(const Call& call);
+Outcome<Added> add(const Call& call);
 Reply del(const Call& call);
 Reply check(const Call& call);
 Reply gc(const Call& call);
 Reply status(const Call& call);
 
 // firn-ipam: leases addresses for another plugin's interface.
-Reply ipam_add(const Call& call);
+Outcome<Added> ipam_add(const Call& call);
 Reply ipam_del(const Call& call);
 Reply ipam_check(const Call& call);
 Reply ipam_gc(const Call& call);

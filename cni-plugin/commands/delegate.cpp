@@ -75,10 +75,22 @@ Result<pid_t> start(const std::string& program, int input, int output, std::vect
   char* arguments[] = {name.data(), nullptr};
   posix_spawn_file_actions_t actions;
   if (const int err = ::posix_spawn_file_actions_init(&actions); err != 0) return errno_error("start " + program, err);
+  posix_spawnattr_t attributes;
+  if (const int err = ::posix_spawnattr_init(&attributes); err != 0) {
+    ::posix_spawn_file_actions_destroy(&actions);
+    return errno_error("start " + program, err);
+  }
+  // This process ignores it, which a child would inherit.
+  sigset_t defaults;
+  ::sigemptyset(&defaults);
+  ::sigaddset(&defaults, SIGPIPE);
   pid_t pid = 0;
-  int err = ::posix_spawn_file_actions_adddup2(&actions, input, STDIN_FILENO);
+  int err = ::posix_spawnattr_setsigdefault(&attributes, &defaults);
+  if (err == 0) err = ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF);
+  if (err == 0) err = ::posix_spawn_file_actions_adddup2(&actions, input, STDIN_FILENO);
   if (err == 0) err = ::posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO);
-  if (err == 0) err = ::posix_spawn(&pid, program.c_str(), &actions, nullptr, arguments, variables.data());
+  if (err == 0) err = ::posix_spawn(&pid, program.c_str(), &actions, &attributes, arguments, variables.data());
+  ::posix_spawnattr_destroy(&attributes);
   ::posix_spawn_file_actions_destroy(&actions);
   if (err != 0) return errno_error("start " + program, err);
   return pid;

@@ -15,7 +15,7 @@ std::string handle_of(const Call& call) {
 
 // Addresses with the length of their subnet and its gateway, as plugins with a bridge need them. No interfaces: the other
 // plugin's.
-Outcome<std::string> result_of(const Call& call, const model::Endpoint& record, const std::vector<Need>& needs) {
+Outcome<Added> result_of(const Call& call, const model::Endpoint& record, const std::vector<Need>& needs, bool made) {
   CniResult out;
   for (const Address& address : record.addresses) {
     const Source* source = source_of(needs, address);
@@ -29,12 +29,12 @@ Outcome<std::string> result_of(const Call& call, const model::Endpoint& record, 
   }
   out.routes = call.config.ipam.routes;
   out.dns = call.config.wishes.dns.empty() ? call.config.ipam.dns : call.config.wishes.dns;
-  return write_result(out, call.config.version);
+  return Added{.text = write_result(out, call.config.version), .made = made};
 }
 
 }  // namespace
 
-Reply ipam_add(const Call& call) {
+Outcome<Added> ipam_add(const Call& call) {
   auto state = State::open(call);
   if (!state) return std::move(state).fault();
   auto needs = needs_of(call, **state);
@@ -52,10 +52,10 @@ Reply ipam_add(const Call& call) {
         return lease_fault(leased.error());
       }
     }
-    return result_of(call, **found, *needs);
+    return result_of(call, **found, *needs, false);
   }
   if (!leased) return lease_fault(leased.error());
-  return result_of(call, *leased, *needs);
+  return result_of(call, *leased, *needs, true);
 }
 
 Reply ipam_del(const Call& call) {

@@ -77,6 +77,9 @@ class CniHost {
     return config.substr(0, config.size() - 1) + ",\"prevResult\":" + result + "}";
   }
 
+  // As `output` of run().
+  static constexpr const char* without_reader = "a pipe whose reader is gone";
+
   Reply run(const std::string& program, const std::string& verb, const std::string& id, const std::string& netns,
             const std::string& input, const std::string& ifname = "eth0", std::vector<std::string> variables = {},
             const std::string& output = "") const {
@@ -92,7 +95,9 @@ class CniHost {
     std::string name = program;
     char* arguments[] = {name.data(), nullptr};
     const unique_fd in = memory(input), err = memory("");
-    const unique_fd out = output.empty() ? memory("") : unique_fd(::open(output.c_str(), O_WRONLY | O_CLOEXEC));
+    const unique_fd out = output.empty()             ? memory("")
+                          : output == without_reader ? pipe_without_reader()
+                                                     : unique_fd(::open(output.c_str(), O_WRONLY | O_CLOEXEC));
     Reply reply;
     netns_.run([&] {
       posix_spawn_file_actions_t actions;
@@ -185,6 +190,12 @@ class CniHost {
     }
     ::lseek(file.get(), 0, SEEK_SET);
     return file;
+  }
+  static unique_fd pipe_without_reader() {
+    int ends[2];
+    if (::pipe2(ends, O_CLOEXEC) != 0) std::abort();
+    ::close(ends[0]);
+    return unique_fd(ends[1]);
   }
   static std::string content(const unique_fd& file) {
     std::string out;

@@ -309,6 +309,21 @@ TEST_F(Cni, FirnIpamByItself) {
   EXPECT_TRUE(host.endpoints().empty());
 }
 
+TEST_F(Cni, FirnIpamUnderAnotherFileName) {
+  const std::string other = host.directory() + "/company-ipam";
+  std::filesystem::copy_file(host.binaries() + "/firn-ipam", other);
+  const auto conf = [&](const std::string& more) {
+    return R"({"cniVersion":"1.1.0","name":"x","type":"bridge","ipam":{"type":"company-ipam","stateDir":")" + host.state() +
+           R"(","subnet":"10.93.0.0/24")" + more + "}}";
+  };
+  const Reply reply = host.run(other, "ADD", "1", "/var/run/netns/none", conf(R"(,"rangeStart":"10.93.0.9")"));
+  must(reply);
+  EXPECT_EQ(reply.ip(0), "10.93.0.9");
+  EXPECT_EQ(host.run(other, "ADD", "2", "/var/run/netns/none", conf(R"(,"rangeStrat":"10.93.0.9")")).code(), 7);
+  must(host.run(other, "DEL", "1", "/var/run/netns/none", conf("")));
+  EXPECT_TRUE(host.endpoints().empty());
+}
+
 TEST_F(Cni, WhatCannotBeIsRefusedAndChangesNothing) {
   must_add("a", a, host.config(one_family));
   const std::string before = host.snapshot();
@@ -658,10 +673,23 @@ TEST_F(Cni, ManyAtOnce) {
 }
 
 TEST_F(Cni, AnAnswerThatNobodyCanReadIsNoSuccess) {
-  const Reply reply = host.run(host.binaries() + "/firn", "ADD", "a", a.path(), host.config(two_families), "eth0", {}, "/dev/full");
-  EXPECT_EQ(reply.status, 1);
-  EXPECT_TRUE(host.endpoints().empty());
-  EXPECT_EQ(host.links(), 0u);
+  const std::string ipam = R"({"cniVersion":"1.1.0","name":"x","type":"bridge","ipam":{"type":"firn-ipam","stateDir":")" +
+                           host.state() + R"(","subnet":"10.93.0.0/29"}})";
+  for (const char* output : {"/dev/full", CniHost::without_reader}) {
+    for (const bool interface : {true, false}) {
+      const std::string program = host.binaries() + (interface ? "/firn" : "/firn-ipam");
+      const std::string conf = interface ? host.config(two_families) : ipam;
+      EXPECT_EQ(host.run(program, "ADD", "a", a.path(), conf, "eth0", {}, output).status, 1) << output;
+      EXPECT_TRUE(host.endpoints().empty());
+      EXPECT_EQ(host.links(), 0u);
+      // The answer about one that another ADD has made.
+      const Reply first = host.run(program, "ADD", "a", a.path(), conf);
+      must(first);
+      EXPECT_EQ(host.run(program, "ADD", "a", a.path(), conf, "eth0", {}, output).status, 1) << output;
+      EXPECT_EQ(host.run(program, "ADD", "a", a.path(), conf).out, first.out);
+      must(host.run(program, "DEL", "a", a.path(), conf));
+    }
+  }
 }
 
 TEST_F(Cni, TellsWhoItIs) {
