@@ -1,5 +1,6 @@
 #include "routed/compute.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace firn::routed {
@@ -103,6 +104,7 @@ void Compute::remove_link(int index) {
 }
 
 void Compute::set_links(const std::vector<netlink::Link>& all) {
+  links_listed_ = true;
   std::set<int> gone;
   for (const auto& [index, state] : links_) gone.insert(index);
   for (const netlink::Link& link : all) gone.erase(link.index);
@@ -115,6 +117,10 @@ Changes Compute::take_changes() { return std::exchange(changes_, {}); }
 bool Compute::is_ours(int index) const {
   const auto link = links_.find(index);
   return link != links_.end() && (link->second.ours || handles_of_link_.contains(link->second.name));
+}
+
+bool Compute::has_containers() const {
+  return !links_listed_ || std::any_of(links_.begin(), links_.end(), [&](const auto& link) { return link.second.ours && !dead_.contains(link.first); });
 }
 
 bool Compute::is_usable(int index) const {

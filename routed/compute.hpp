@@ -61,6 +61,7 @@ class Compute {
   // A veth that carries firn's alias, or is the host side of an endpoint: its permanent neighbours are ours.
   bool is_ours(int index) const;
   bool is_usable(int index) const;
+  bool has_containers() const;  // a link with firn's alias that is not dead, or none has been looked for yet
   size_t dead_links() const { return dead_.size(); }  // members of the dead group
   size_t endpoints() const { return endpoints_.size(); }
 
@@ -91,6 +92,7 @@ class Compute {
   std::map<int, LinkState> links_;
   std::map<std::string, int> index_of_;
   std::set<int> dead_;
+  bool links_listed_ = false;
 
   Routes routes_;
   Neighbours neighbours_;

@@ -18,7 +18,7 @@ constexpr milliseconds retry_delay{1000};    // after a failed listing, or while
 IntakeListener listener_of(Compute& compute, std::function<void()> addresses, std::function<void()> cluster, std::function<void()> wake) {
   return {[&compute](const std::string& handle, const model::Endpoint* endpoint) { compute.set_endpoint(handle, endpoint); },
           [&compute](const std::string& key, const model::Block* block) { compute.set_block(key, block); }, std::move(addresses),
-          std::move(cluster), std::move(wake)};
+          std::move(cluster), std::move(wake), [&compute] { return compute.has_containers(); }};
 }
 
 }  // namespace
@@ -82,6 +82,7 @@ void Daemon::reload() {
 }
 
 std::string Daemon::not_ready() const {
+  if (intake_.lost()) return intake_.trouble();
   if (reconciled_) return {};
   if (!intake_.complete()) return intake_.trouble();
   return last_error_.empty() ? "the kernel has not been listed yet" : last_error_;
@@ -186,7 +187,7 @@ void Daemon::hand_over_changes() {
 }
 
 void Daemon::reconcile() {
-  if (routes_.listed() && neighbours_.listed() && intake_.complete()) {
+  if (routes_.listed() && neighbours_.listed() && intake_.complete() && !intake_.lost()) {
     reconcile_one(routes_, "route");
     reconcile_one(neighbours_, "neighbour");
     if (!std::exchange(reconciled_, true)) {

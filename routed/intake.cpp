@@ -3,6 +3,8 @@
 #include <sys/inotify.h>
 #include <sys/stat.h>
 
+#include <algorithm>
+
 #include "lib/base/file.hpp"
 #include "lib/kv/sqlite/sqlite_store.hpp"
 #include "lib/model/keys.hpp"
@@ -118,8 +120,39 @@ void Intake::poll() {
   poll_cluster();
 }
 
+// A store without a name is normal on a host that `firnctl init` has not seen; one that had it before was lost meanwhile, and so
+// was one on a host of a cluster (`firnctl init` writes the name last: a moment of it looks the same, and passes).
+std::string Intake::loss() const {
+  const std::string way_out =
+      "; nothing is written or removed until 'firnctl ipam reset' has made it anew (systemctl stop firn-routed, firnctl ipam reset, "
+      "systemctl start firn-routed)";
+  if (node_.store == nullptr) {
+    if (node_listed_) return node_.path + " has vanished" + way_out;
+    if (is_there(cluster_.path) && listener_.containers()) return node_.path + " is not there, and containers are" + way_out;
+    return {};
+  }
+  const auto name = node_.store->get(keys::node_identity);
+  if (!name || *name || !listener_.containers()) return {};
+  if (had_name_ || is_there(cluster_.path)) return node_.path + " does not have this node's name, and containers are there" + way_out;
+  const auto now = node_.store->range("");
+  const auto is_known = [&](const kv::Entry& entry) { return known_.contains(entry.key); };
+  if (!now || known_.empty() || std::any_of(now->entries.begin(), now->entries.end(), is_known)) return {};
+  return node_.path + " has been replaced by one that knows nothing of the one before, and containers are there" + way_out;
+}
+
+bool Intake::refuse_node(const std::string& why) {
+  lost_ = !why.empty();
+  if (!lost_) return false;
+  close(node_, make_error(Code::conflict, why));
+  return true;
+}
+
 void Intake::poll_node() {
-  if (open(node_, is_there(cluster_.path))) return list_node();
+  if (node_.store == nullptr && !is_there(node_.path) && refuse_node(loss())) return;
+  if (open(node_, is_there(cluster_.path))) {
+    if (!refuse_node(loss())) list_node();
+    return;
+  }
   if (node_.store == nullptr) return;
   auto changes = node_.store->changes(node_.revision, {});
   if (!changes) {
@@ -131,7 +164,10 @@ void Intake::poll_node() {
   node_.revision = changes->revision;
   bool addresses = false;
   for (const std::string& key : changes->keys) {
-    if (key == keys::node_identity) listener_.cluster();
+    if (key == keys::node_identity) {
+      had_name_ = true;
+      listener_.cluster();
+    }
     const bool block = key.starts_with(keys::blocks);
     addresses = addresses || block || key.starts_with(keys::leases);
     if (!block && !key.starts_with(keys::endpoints)) continue;
@@ -158,6 +194,7 @@ void Intake::list_node() {
   node_.revision = oldest;
   for (const std::string& key : gone) take(key, nullptr);
   node_listed_ = true;
+  if (const auto name = node_.store->get(keys::node_identity); name && *name) had_name_ = true;
   listener_.addresses();
 }
 

@@ -1,6 +1,8 @@
 // Intake: the two stores as a stream of changes. Waits for node.db and cluster.db to appear (firn-routed may start before
 // `firnctl init`), watches them, and reports what changed. A watch is a hint: after a gap everything is listed and compared.
 // Owns: the two open stores and one inotify descriptor. Nothing survives the process.
+// node.db is made only on a host that has no container: a store that was lost, or came back without this node's name, while
+// containers are there is trouble, and `firnctl ipam reset` the way out; until then the last wishes stay in force.
 // A record that cannot be read is reported and leaves what was known of it in force; a store that disappears likewise.
 // Thread safety: belongs to the thread of the loop.
 #pragma once
@@ -25,6 +27,7 @@ struct IntakeListener {
   std::function<void()> addresses;  // leases or blocks changed: is there still a spare block?
   std::function<void()> cluster;    // anything in the cluster store changed
   std::function<void()> wake;       // something may have changed: call poll() soon
+  std::function<bool()> containers; // links with firn's alias are there
 };
 
 class Intake {
@@ -40,6 +43,8 @@ class Intake {
   bool complete() const { return node_listed_; }  // the node store has been read whole, once
   kv::Store* node() { return node_.store.get(); }
   kv::Store* cluster() { return cluster_.store.get(); }
+  // The node store vanished or is not the one it was: nothing may be written or removed after what it says.
+  bool lost() const { return lost_; }
   // Why complete() is false, or what is wrong with the stores; "" when nothing is.
   std::string trouble() const;
   // A store's file is there and could not be opened: only trying again helps.
@@ -60,6 +65,9 @@ class Intake {
   bool open(Source& source, bool create);
   void close(Source& source, const Error& why);
   void poll_node();
+  // The node store is not there although it was, or must have been: "" when nothing is wrong with that.
+  std::string loss() const;
+  bool refuse_node(const std::string& why);
   void poll_cluster();
   void list_node();
   void take(const std::string& key, const std::string* value);
@@ -73,6 +81,8 @@ class Intake {
   loop::Handle directory_watch_;
   Source node_, cluster_;
   bool node_listed_ = false;
+  bool lost_ = false;
+  bool had_name_ = false;  // the node store that was read last had this node's name
   std::set<std::string> known_;  // keys of endpoints and blocks that the listener knows
 };
 

@@ -226,6 +226,43 @@ TEST_F(RoutedTest, WaitsForTheStoreAndThenKeepsRoutes) {
   }
 }
 
+TEST_F(RoutedTest, ALostStoreRemovesNothing) {
+  const NetnsFixture container;
+  one_container(container);
+  start();
+  ASSERT_TRUE(eventually([&] { return settled(4); })) << ask("status").value();
+  const auto lose = [&] {
+    node_store.reset();
+    for (const char* suffix : {"", "-wal", "-shm"}) std::filesystem::remove(state_dir() + "/node.db" + suffix);
+  };
+  const auto says = [&](const std::string& what) {
+    return eventually([&] {
+      const auto reply = ask("status");
+      return reply && reply->find(what) != std::string::npos && reply->find("firnctl ipam reset") != std::string::npos;
+    });
+  };
+  lose();
+  ASSERT_TRUE(says("has vanished")) << ask("status").value();
+  ASSERT_TRUE(ask("resync").ok());
+  EXPECT_EQ(routes().size(), 4U);
+  EXPECT_FALSE(std::filesystem::exists(state_dir() + "/node.db"));
+  // Whoever makes an empty one does not make the containers go.
+  node();
+  ASSERT_TRUE(says("knows nothing of the one before")) << ask("status").value();
+  ASSERT_TRUE(ask("resync").ok());
+  EXPECT_EQ(routes().size(), 4U);
+  // Nor does a daemon that starts on a host of a cluster whose node store is gone make one.
+  end(SIGTERM);
+  lose();
+  kv::SqliteOptions options;
+  options.path = state_dir() + "/cluster.db";
+  ASSERT_TRUE(kv::open_sqlite(options).ok());
+  start();
+  ASSERT_TRUE(says("is not there, and containers are")) << ask("status").value();
+  EXPECT_FALSE(std::filesystem::exists(state_dir() + "/node.db"));
+  EXPECT_EQ(routes().size(), 4U);
+}
+
 TEST_F(RoutedTest, RestoresWhatIsDeletedOrReplacedAndLeavesForeignRoutes) {
   const NetnsFixture container;
   const model::Endpoint endpoint = one_container(container);
