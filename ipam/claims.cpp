@@ -310,8 +310,9 @@ Status validate(const model::Pool& pool) {
     return invalid(pool, "name", "names that begin with \"net-\" are kept for the subnets of CNI configurations");
   }
   const Address& address = pool.cidr.address();
-  if (address.is_multicast() || address.is_loopback() || address.is_link_local() || address.is_unspecified()) {
-    return invalid(pool, "cidr", pool.cidr.to_string() + " has no addresses that containers can use");
+  if (const auto special = special_use(pool.cidr)) {
+    return invalid(pool, "cidr",
+                   pool.cidr.to_string() + " overlaps with " + special->to_string() + ", whose addresses containers cannot use");
   }
   const int least = address.is_v4() ? 20 : 116;
   if (pool.block_size < least || pool.block_size > address.bits()) {
@@ -398,7 +399,8 @@ Result<bool> mirror(kv::Store& cluster, kv::Store& node, const std::string& node
         refused = std::move(apart).error();
         continue;
       }
-      const auto old = std::find_if(present->begin(), present->end(), [&wanted = pool](const model::Pool& p) { return p.name == wanted.name; });
+      const auto old =
+          std::find_if(present->begin(), present->end(), [&wanted = pool](const model::Pool& p) { return p.name == wanted.name; });
       if (old != present->end() && *old == pool) continue;
       changed = true;
       tx.put(keys::pool(name), model::encode(pool));

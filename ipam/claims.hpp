@@ -31,6 +31,8 @@ BlockSource single_host_blocks(kv::Store& cluster, kv::Store& node, std::string 
 // Validation shared by every way in: name ("net-" is kept for node-only pools), CIDR, lengths (IPv4 block 20..32, IPv6 116..128:
 // at most 4096 addresses, not shorter than the CIDR's own length). Code::invalid names the field.
 Status validate(const model::Pool& pool);
+// The range of addresses of special use (loopback, link-local, multicast ...) that the CIDR overlaps: no container can use those.
+std::optional<Prefix> special_use(const Prefix& cidr);
 // Code::conflict names the overlapping pool; Code::exists for a taken name.
 Status create_pool(kv::Store& cluster, const model::Pool& pool);
 // Only node_selector and disabled may change: a live address never moves. Code::invalid otherwise.

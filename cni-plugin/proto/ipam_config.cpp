@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "cni-plugin/proto/spelling.hpp"
+#include "ipam/claims.hpp"
 #include "lib/model/names.hpp"
 
 namespace firn::cni {
@@ -58,8 +59,9 @@ Status check_sets(const json::Value& value, const std::vector<RangeSet>& sets) {
         return value.error("a set holds alternatives for one address: " + range.subnet.to_string() + " and " +
                            sets[i].front().subnet.to_string() + " are of two families; put them into sets of their own");
       }
-      if (range.subnet.address().is_multicast() || range.subnet.address().is_loopback()) {
-        return value.error(range.subnet.to_string() + " holds no addresses for containers");
+      if (const auto special = ipam::special_use(range.subnet)) {
+        return value.error(range.subnet.to_string() + " overlaps with " + special->to_string() +
+                           ", whose addresses containers cannot use");
       }
       for (size_t j = 0; j < i; ++j) {
         for (const Range& other : sets[j]) {

@@ -45,7 +45,9 @@ TEST_F(ClaimsTest, ValidationNamesTheField) {
   EXPECT_THAT(message(make_pool("web", "10.0.0.0/16", 19)), HasSubstr("block_size: must be 20 to 32 for IPv4, not 19"));
   EXPECT_THAT(message(make_pool("web", "fd00::/48", 115)), HasSubstr("block_size: must be 116 to 128 for IPv6"));
   EXPECT_THAT(message(make_pool("web", "10.0.0.0/28", 26)), HasSubstr("block_size: a block of /26 is larger than the pool"));
-  for (const char* cidr : {"224.0.0.0/16", "127.0.0.0/16", "169.254.0.0/16", "0.0.0.0/0", "ff00::/16", "fe80::/64"}) {
+  for (const char* cidr :
+       {"224.0.0.0/16", "127.0.0.0/16", "169.254.0.0/16", "0.0.0.0/0", "ff00::/16", "fe80::/64", "0.0.0.0/1", "96.0.0.0/3",
+        "128.0.0.0/1", "0.1.0.0/16", "192.0.0.0/2", "224.0.0.0/3", "::/0", "::/64", "::1/128", "8000::/1"}) {
     EXPECT_THAT(message(make_pool("web", cidr, net(cidr).address().is_v4() ? 26 : 122)), HasSubstr("cidr: ")) << cidr;
   }
 }
