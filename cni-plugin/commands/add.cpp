@@ -12,7 +12,7 @@ namespace firn::cni {
 
 namespace {
 
-constexpr int fallback_mtu = 1500;
+constexpr int fallback_mtu = 1500, least_mtu_v6 = 1280;
 
 // The MTU of the link that the default route uses. Looked up for addresses of the documentation ranges (RFC 5737, RFC 3849), which
 // nothing but a default route leads to.
@@ -51,6 +51,11 @@ class Add {
     Rollback undo;
     if (auto got = addresses(wanted, undo); !got) return std::move(got).fault();
     if (finished_) return Added{.text = *std::move(finished_), .made = false};
+    if (record_.mtu < least_mtu_v6 && has_v6(record_.addresses)) {
+      return fault(FaultCode::invalid_config,
+                   "/mtu: IPv6 needs at least " + std::to_string(least_mtu_v6) + ", not " + std::to_string(record_.mtu),
+                   call_.config.mtu != 0 ? "" : "that is the MTU of the default route's link; set \"mtu\"");
+    }
     if (auto made = prepare_host(); !made) return std::move(made).fault();
     const endpoint::Spec spec = spec_of(record_, call_.config, routes_);
     auto attached = endpoint::attach(kernel_, netns_, spec);

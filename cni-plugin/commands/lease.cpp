@@ -6,18 +6,21 @@ namespace firn::cni {
 
 namespace {
 
-// A range whose subnet lies inside a pool of the network is a part of that pool; another one is a pool of its own.
-Outcome<Source> source_from(State& state, const Range& range, const std::vector<model::Pool>& known) {
-  Source out{.pool = {}, .range = range};
-  for (const model::Pool& pool : known) {
-    if (!pool.cidr.contains(range.subnet)) continue;
-    out.pool = pool;
-    if (pool.cidr != range.subnet) {
-      if (!out.range.first) out.range.first = range.subnet.address();
-      if (!out.range.last) out.range.last = range.subnet.last();
+// A range whose subnet lies inside a source of the network only bounds that source: the gateway and the prefix length are the
+// network's. Another one is a pool of its own.
+Outcome<Source> source_from(State& state, const Range& range, const std::vector<Source>& known) {
+  for (const Source& source : known) {
+    if (!source.range.subnet.contains(range.subnet)) continue;
+    Source out = source;
+    if (source.range.subnet != range.subnet) {
+      out.range.first = range.subnet.address();
+      out.range.last = range.subnet.last();
     }
+    if (range.first) out.range.first = range.first;
+    if (range.last) out.range.last = range.last;
     return out;
   }
+  Source out{.pool = {}, .range = range};
   auto pool = state.allocator().subnet_pool(range.subnet);
   if (!pool) {
     if (pool.error().is(Code::conflict) || pool.error().is(Code::invalid)) return config_fault(pool.error());
@@ -27,7 +30,7 @@ Outcome<Source> source_from(State& state, const Range& range, const std::vector<
   return out;
 }
 
-Outcome<std::vector<Need>> needs_from_sets(State& state, const std::vector<RangeSet>& sets, const std::vector<model::Pool>& known) {
+Outcome<std::vector<Need>> needs_from_sets(State& state, const std::vector<RangeSet>& sets, const std::vector<Source>& known) {
   std::vector<Need> out;
   for (const RangeSet& set : sets) {
     Need& need = out.emplace_back();
@@ -55,8 +58,12 @@ std::vector<Need> needs_from_pools(const std::vector<model::Pool>& pools) {
   return out;
 }
 
+bool holds(const Range& range, const Address& address) {
+  return range.subnet.contains(address) && (!range.first || *range.first <= address) && (!range.last || address <= *range.last);
+}
+
 bool may_hold(const Need& need, const Address& address) {
-  return std::ranges::any_of(need.sources, [&](const Source& s) { return s.range.subnet.contains(address); });
+  return std::ranges::any_of(need.sources, [&](const Source& s) { return holds(s.range, address); });
 }
 
 // Each asked address takes the place of one that would have been chosen; more of them than places make places of their own.
@@ -70,7 +77,7 @@ Answer place_addresses(std::vector<Need>& needs, const std::vector<Address>& ask
     const auto model = std::ranges::find_if(needs, [&](const Need& n) { return may_hold(n, address); });
     if (model == needs.end()) {
       return fault(FaultCode::invalid_config,
-                   "address " + address.to_string() + " is asked for and lies in no subnet or pool of this network");
+                   "address " + address.to_string() + " is asked for and lies in no subnet, range or pool of this network");
     }
     Need another = *model;
     another.address = address;
@@ -79,11 +86,9 @@ Answer place_addresses(std::vector<Need>& needs, const std::vector<Address>& ask
   return Done{};
 }
 
-std::vector<model::Pool> pools_of(const std::vector<Need>& needs) {
-  std::vector<model::Pool> out;
-  for (const Need& need : needs) {
-    for (const Source& source : need.sources) out.push_back(source.pool);
-  }
+std::vector<Source> sources_of(const std::vector<Need>& needs) {
+  std::vector<Source> out;
+  for (const Need& need : needs) out.insert(out.end(), need.sources.begin(), need.sources.end());
   return out;
 }
 
@@ -101,7 +106,7 @@ ipam::AddressRequest request_for(const Need& need, size_t choice, model::Use use
     const Source& source = need.sources[i];
     if (!all && i != choice) continue;
     out.pools.push_back(source.pool.name);
-    if (use == model::Use::bridged) out.excluded.push_back(bridged_gateway(source.range));
+    if (const auto gateway = bridged_gateway(source.range); gateway && use == model::Use::bridged) out.excluded.push_back(*gateway);
     if (!all || need.sources.size() == 1) {
       out.first = source.range.first;
       out.last = source.range.last;
@@ -117,7 +122,7 @@ Status first_that_works(State& state, model::Use use, const std::vector<Need>& n
   for (size_t i = 0; i < needs.size(); ++i) {
     // An address that is asked for decides the range.
     for (size_t c = 0; needs[i].address && c < needs[i].sources.size(); ++c) {
-      if (needs[i].sources[c].range.subnet.contains(*needs[i].address)) {
+      if (holds(needs[i].sources[c].range, *needs[i].address)) {
         choice[i] = c;
         break;
       }
@@ -141,7 +146,10 @@ Status first_that_works(State& state, model::Use use, const std::vector<Need>& n
 
 }  // namespace
 
-Address bridged_gateway(const Range& range) { return range.gateway ? *range.gateway : range.subnet.at(1); }
+std::optional<Address> bridged_gateway(const Range& range) {
+  if (range.gateway || range.subnet.is_host()) return range.gateway;
+  return range.subnet.at(1);
+}
 
 Outcome<std::vector<Need>> needs_of(const Call& call, State& state) {
   const IpamConfig& ipam = call.config.ipam;
@@ -157,7 +165,7 @@ Outcome<std::vector<Need>> needs_of(const Call& call, State& state) {
     needs = needs_from_pools(*pools);
   }
   if (!wishes.ip_ranges.empty()) {
-    auto from = needs_from_sets(state, wishes.ip_ranges, pools_of(needs));
+    auto from = needs_from_sets(state, wishes.ip_ranges, sources_of(needs));
     if (!from) return from;
     needs = *std::move(from);
   }
@@ -188,12 +196,15 @@ Status can_lease(State& state, model::Use use, const std::vector<Need>& needs) {
 }
 
 const Source* source_of(const std::vector<Need>& needs, const Address& address) {
+  // One that was leased before its range was made smaller still belongs to the subnet.
+  const Source* by_subnet = nullptr;
   for (const Need& need : needs) {
     for (const Source& source : need.sources) {
-      if (source.range.subnet.contains(address)) return &source;
+      if (holds(source.range, address)) return &source;
+      if (by_subnet == nullptr && source.range.subnet.contains(address)) by_subnet = &source;
     }
   }
-  return nullptr;
+  return by_subnet;
 }
 
 model::Endpoint endpoint_of(const Call& call, const State& state) {

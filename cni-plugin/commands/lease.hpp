@@ -26,8 +26,8 @@ Result<model::Endpoint> lease(State& state, const model::Endpoint& endpoint, mod
 // Fault when lease() would find no address now.
 Status can_lease(State& state, model::Use use, const std::vector<Need>& needs);
 
-// The gateway of a bridged network: as configured, else the first address of the subnet.
-Address bridged_gateway(const Range& range);
+// The gateway of a bridged network: as configured, else the first address of the subnet. A subnet of one address has none.
+std::optional<Address> bridged_gateway(const Range& range);
 // The source from which the address came.
 const Source* source_of(const std::vector<Need>& needs, const Address& address);
 

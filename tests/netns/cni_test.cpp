@@ -355,6 +355,9 @@ TEST_F(Cni, WhatCannotBeIsRefusedAndChangesNothing) {
       {"no pool", "x", b.path(), "eth0", host.config(R"("ipam":{"pools":["nowhere"]})"), 7},
       {"no pools at all", "x", b.path(), "eth0", host.config(R"("ipam":{})"), 7},
       {"overlapping subnet", "x", b.path(), "eth0", host.config(R"("ipam":{"subnet":"10.0.0.0/8"})"), 7},
+      {"subnet with loopback", "x", b.path(), "eth0", host.config(R"("ipam":{"subnet":"96.0.0.0/3"})"), 7},
+      {"range with link-local", "x", b.path(), "eth0", host.config(R"("ipam":{"ranges":[[{"subnet":"8000::/1"}]]})"), 7},
+      {"small MTU with IPv6", "x", b.path(), "eth0", host.config(std::string(R"("mtu":1279,)") + two_families), 7},
       {"address elsewhere", "x", b.path(), "eth0",
        host.config(std::string(R"("runtimeConfig":{"ips":["10.1.1.1"]},)") + one_family), 7},
       {"address taken", "x", b.path(), "eth0", host.config(std::string(R"("runtimeConfig":{"ips":["10.99.0.0"]},)") + one_family),
@@ -635,6 +638,24 @@ TEST_F(Cni, WishesOfTheRuntime) {
   EXPECT_EQ(ranged.ip(0), "10.99.0.128");
 }
 
+TEST_F(Cni, FirnIpamKeepsGatewayAndLengthWithinBoundsOfTheRuntime) {
+  const auto add = [&](const std::string& id, const std::string& more, const std::string& ipam) {
+    const std::string conf = R"({"cniVersion":"1.1.0","name":"x","type":"bridge",)" + more +
+                             R"("ipam":{"type":"firn-ipam","stateDir":")" + host.state() + "\"," + ipam + "}}";
+    return host.run(host.binaries() + "/firn-ipam", "ADD", id, "/var/run/netns/none", conf);
+  };
+  const std::string subnet = R"("subnet":"10.93.0.0/24","gateway":"10.93.0.130")";
+  const auto wish = [](const std::string& range) { return R"("runtimeConfig":{"ipRanges":[[)" + range + "]]},"; };
+  EXPECT_THAT(add("1", wish(R"({"subnet":"10.93.0.128/25"})"), subnet).out,
+              HasSubstr(R"({"address":"10.93.0.128/24","gateway":"10.93.0.130"})"));
+  EXPECT_EQ(add("2", wish(R"({"subnet":"10.93.0.128/25","rangeStart":"10.93.0.130"})"), subnet).ip(0), "10.93.0.131");
+  EXPECT_EQ(add("3", wish(R"({"subnet":"10.93.0.0/24","rangeStart":"10.93.0.99","rangeEnd":"10.93.0.99"})"), subnet).ip(0),
+            "10.93.0.99");
+  // A subnet of one address has no other to be its gateway.
+  EXPECT_THAT(add("4", "", R"("subnet":"10.92.0.7/32")").out, HasSubstr(R"("ips":[{"address":"10.92.0.7/32"}])"));
+  EXPECT_THAT(add("5", "", R"("subnet":"fd00:92::7/128")").out, HasSubstr(R"("ips":[{"address":"fd00:92::7/128"}])"));
+}
+
 TEST_F(Cni, RangesAreTriedInTheirOrder) {
   const std::string conf =
       host.config(R"("ipam":{"ranges":[[{"subnet":"10.91.0.0/24","rangeStart":"10.91.0.9","rangeEnd":"10.91.0.9"},
@@ -643,6 +664,14 @@ TEST_F(Cni, RangesAreTriedInTheirOrder) {
   EXPECT_EQ(must_add("b", b, conf).ip(0), "10.91.0.20");
   NetnsFixture c;
   EXPECT_EQ(host.firn("ADD", "c", c.path(), conf).code(), 11);
+  // An address that is asked for decides the range, also among several of one subnet.
+  must(host.firn("DEL", "b", b.path(), conf));
+  const auto asking = [&](const std::string& address) {
+    return R"("runtimeConfig":{"ips":[")" + address + "\"]}," + conf.substr(conf.find("\"ipam\""));
+  };
+  const auto config = [&](const std::string& more) { return host.config(more.substr(0, more.size() - 1)); };
+  EXPECT_EQ(host.firn("ADD", "c", c.path(), config(asking("10.91.0.20"))).ip(0), "10.91.0.20");
+  EXPECT_EQ(host.firn("ADD", "b", b.path(), config(asking("10.91.0.30"))).code(), 7);
 }
 
 TEST_F(Cni, ManyAtOnce) {
