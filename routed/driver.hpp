@@ -3,8 +3,9 @@
 // A kill -9 leaves whatever the kernel has: the next list() finds it, and what is in place is not written again.
 // A key that fails waits with a growing delay and holds up only itself. Thread safety: belongs to the thread of the loop.
 //
-// Kind supplies: Key, Spec; static Result<std::map<Key, Spec>> list(kernel, context); static Request upsert(key, spec);
-// static Request remove(key, spec); static bool gone(errno) (a removal that finds nothing is done).
+// Kind supplies: Key, Spec; static Result<std::map<Key, Spec>> list(kernel, context); static Request upsert(key, spec, was_ours)
+// (was_ours: one of firn's is there or was, so that a foreign one in its place may be replaced); static bool conflict(errno)
+// (upsert found somebody else's) and static Error explain(error) of that; static Request remove(key, spec); static bool gone(errno) (a removal that finds nothing is done).
 #pragma once
 
 #include <algorithm>
@@ -163,7 +164,8 @@ class Driver {
     std::vector<netlink::Request> requests;
     requests.reserve(work.size());
     for (const auto& [key, spec] : work) {
-      requests.push_back(spec ? Kind::upsert(key, *spec) : Kind::remove(key, map_.actual().at(key)));
+      const bool was_ours = map_.actual().contains(key) || drifted_.contains(key);
+      requests.push_back(spec ? Kind::upsert(key, *spec, was_ours) : Kind::remove(key, map_.actual().at(key)));
     }
     writes_ += requests.size();
     auto outcome = kernel_.apply(requests);
@@ -180,8 +182,12 @@ class Driver {
       const auto failure = failures.find(i);
       if (failure != failures.end() && !(!spec && Kind::gone(failure->second->sys))) {
         ++out.failed;
-        if (!out.first_failure) out.first_failure = *failure->second;
         Wait& wait = waits_[key];
+        const bool conflict = spec && Kind::conflict(failure->second->sys);
+        // The first time it is most likely our own, by the plugin, of which the event is on its way.
+        if (!out.first_failure && !(conflict && wait.delay.count() == 0)) {
+          out.first_failure = conflict ? Kind::explain(*failure->second) : *failure->second;
+        }
         wait.delay = wait.delay.count() == 0 ? first_delay : std::min(wait.delay * 2, longest_delay);
         wait.not_before = now + wait.delay;
         continue;

@@ -14,7 +14,7 @@ Result<Neighbours> NeighbourKind::list(netlink::Kernel& kernel) {
   return out;
 }
 
-netlink::Request NeighbourKind::upsert(const Key&, const Spec& spec) { return netlink::ReplaceNeighbour{spec}; }
+netlink::Request NeighbourKind::upsert(const Key&, const Spec& spec, bool) { return netlink::ReplaceNeighbour{spec}; }
 netlink::Request NeighbourKind::remove(const Key&, const Spec& spec) { return netlink::RemoveNeighbour{spec}; }
 bool NeighbourKind::gone(int sys) { return sys == ENOENT || sys == ENODEV || sys == ENXIO; }
 

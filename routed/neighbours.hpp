@@ -15,7 +15,9 @@ struct NeighbourKind {
   using Spec = netlink::Neighbour;
   // All permanent ones; who calls drops those on links that are not firn's (the links are listed after this).
   static Result<Neighbours> list(netlink::Kernel& kernel);
-  static netlink::Request upsert(const Key& key, const Spec& spec);
+  static netlink::Request upsert(const Key& key, const Spec& spec, bool was_ours);
+  static bool conflict(int) { return false; }  // on a link of firn's every permanent neighbour is firn's
+  static Error explain(Error error) { return error; }
   static netlink::Request remove(const Key& key, const Spec& spec);
   static bool gone(int sys);
 };

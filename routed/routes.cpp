@@ -22,7 +22,17 @@ Result<Routes> RouteKind::list(netlink::Kernel& kernel) {
   return out;
 }
 
-netlink::Request RouteKind::upsert(const Key&, const Spec& spec) { return netlink::ReplaceRoute{spec}; }
+netlink::Request RouteKind::upsert(const Key&, const Spec& spec, bool was_ours) {
+  if (was_ours) return netlink::ReplaceRoute{spec};
+  return netlink::AddRoute{spec};
+}
+bool RouteKind::conflict(int sys) { return sys == EEXIST; }
+Error RouteKind::explain(Error error) {
+  error.code = Code::conflict;
+  error.message += ": a route of another program with this destination and metric is in the way, and is left alone; remove it, or give "
+                   "it another metric ('ip route show DESTINATION')";
+  return error;
+}
 netlink::Request RouteKind::remove(const Key&, const Spec& spec) { return netlink::RemoveRoute{spec}; }
 bool RouteKind::gone(int sys) { return sys == ESRCH || sys == ENOENT || sys == ENODEV; }
 

@@ -1,6 +1,6 @@
 // Routes of the main table with firn's protocol number, 241: /32 and /128 of endpoints, blackholes of routed blocks.
 // After a restart they are recognised by that number. Routes of other protocols are never removed; one that took the place of
-// ours (same destination and metric) is replaced again.
+// ours (same destination and metric) is replaced again, one that was there before ours stays and is reported.
 #pragma once
 
 #include "routed/compute.hpp"
@@ -12,7 +12,9 @@ struct RouteKind {
   using Key = RouteKey;
   using Spec = netlink::Route;
   static Result<Routes> list(netlink::Kernel& kernel);
-  static netlink::Request upsert(const Key& key, const Spec& spec);
+  static netlink::Request upsert(const Key& key, const Spec& spec, bool was_ours);
+  static bool conflict(int sys);
+  static Error explain(Error error);
   static netlink::Request remove(const Key& key, const Spec& spec);
   static bool gone(int sys);
 };

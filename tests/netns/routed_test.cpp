@@ -311,6 +311,26 @@ TEST_F(RoutedTest, RestoresWhatIsDeletedOrReplacedAndLeavesForeignRoutes) {
   EXPECT_EQ(routes(4).size(), 1U);
 }
 
+TEST_F(RoutedTest, AForeignRouteThatWasFirstStays) {
+  Route foreign;
+  foreign.destination = prefix("10.64.0.0/26");
+  foreign.type = RouteType::unreachable;
+  foreign.protocol = 4;
+  change(netlink::AddRoute{foreign});
+  const NetnsFixture container;
+  one_container(container);
+  start();
+  const auto says = [&](const std::string& what) {
+    return eventually([&] { return ask("status").value().find(what) != std::string::npos; });
+  };
+  ASSERT_TRUE(says("is in the way")) << ask("status").value();
+  EXPECT_EQ(status({"routes", "pending"}), 1);
+  EXPECT_EQ(routes().size(), 3U);
+  EXPECT_EQ(routes(4).size(), 1U);
+  change(netlink::RemoveRoute{foreign});
+  EXPECT_TRUE(eventually([&] { return settled(4); })) << ask("status").value();
+}
+
 TEST_F(RoutedTest, EndLeavesEverythingAndARestartWritesNothing) {
   const NetnsFixture container;
   one_container(container);

@@ -130,7 +130,7 @@ TEST_F(RoutesTest, OneFailedKeyHoldsUpOnlyItself) {
   want(unicast("10.0.0.1/32"));
   want(unicast("10.0.0.2/32"));
   const auto first = [](const netlink::Request& request) {
-    const auto* replace = std::get_if<netlink::ReplaceRoute>(&request);
+    const auto* replace = std::get_if<netlink::AddRoute>(&request);
     return replace != nullptr && replace->route.destination == prefix("10.0.0.1/32");
   };
   kernel.fail_once(ENOMEM, first);
