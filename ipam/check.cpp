@@ -142,7 +142,6 @@ class Checker {
     for (const auto& [handle, endpoint] : store_.endpoints) {
       const bool gone = is_gone(surroundings_, endpoint);
       if (gone) add(ProblemKind::namespace_gone, handle, "the network namespace " + endpoint.netns + " of this endpoint is gone");
-      if (!endpoint.leased) continue;
       for (const Address& address : endpoint.addresses) {
         const std::string text = address.to_string();
         const auto [other, alone] = first.emplace(address, handle);
@@ -150,6 +149,8 @@ class Checker {
         if (!alone) {
           add(ProblemKind::address_conflict, text, "is recorded for " + other->second + " and for " + handle + "; stop one of them",
               gone);
+        } else if (!endpoint.leased) {
+          continue;  // another IPAM plugin's
         } else if (lease == store_.leases.end()) {
           if (store_.damaged.count(keys::lease(address)) != 0) continue;
           const bool home = block_with(store_, address) != nullptr || pool_with(store_, address);

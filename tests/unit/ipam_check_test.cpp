@@ -207,6 +207,19 @@ TEST_F(IpamCheckTest, TwoEndpointsWithOneAddress) {
   EXPECT_THAT(found(), IsEmpty());
 }
 
+TEST_F(IpamCheckTest, AnAddressOfAnotherIpamPluginThatIsHeldTwice) {
+  model::Endpoint foreign = make_endpoint("foreign");
+  foreign.netns = "/run/netns/foreign";
+  foreign.boot_id = "boot-1";
+  foreign.leased = false;
+  foreign.addresses = {ip("10.9.0.1")};
+  put(*node, keys::endpoint("app/foreign/eth0"), model::encode(foreign));
+  EXPECT_THAT(found(), IsEmpty());
+  foreign.addresses = {ip("10.0.0.0")};
+  put(*node, keys::endpoint("app/foreign/eth0"), model::encode(foreign));
+  EXPECT_THAT(found(), Contains("address-conflict 10.0.0.0 (not fixable)"));
+}
+
 TEST_F(IpamCheckTest, BlocksAndClaims) {
   erase(*cluster, keys::claim("web", net("10.0.0.0/28")));
   expect_fixed("block-without-claim 10.0.0.0/28");
