@@ -124,8 +124,9 @@ std::chrono::milliseconds Supervisor::find_daemon(TimePoint now) {
 
 Status Supervisor::prepare_directory() {
   if (auto status = make_directories(settings_.run_directory, 0750); !status) return status;
-  if (settings_.supervise) {
-    if (::chmod(settings_.run_directory.c_str(), 0700) != 0) return errno_error("chmod " + settings_.run_directory);
+  // Also when it is there from a run of the other kind: an administrator's BIRD must get in, and nobody into our own.
+  if (::chmod(settings_.run_directory.c_str(), settings_.supervise ? 0700 : 0750) != 0) {
+    return errno_error("chmod " + settings_.run_directory);
   }
   return {};
 }
