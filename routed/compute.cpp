@@ -86,7 +86,8 @@ void Compute::set_link(const netlink::Link& link) {
   if (dead) dead_.insert(link.index);
   else dead_.erase(link.index);
   const bool veth = link.kind == "veth";
-  const LinkState state{link.name, veth && link.up && !dead, veth && link.alias.starts_with(alias_mark)};
+  const LinkState state{link.name, veth && link.up && !dead, veth && link.alias.starts_with(alias_mark),
+                        link.alias.starts_with(alias_mark) ? link.alias.substr(alias_mark.size()) : std::string()};
   links_[link.index] = state;
   index_of_[link.name] = link.index;
   refresh_link(link.name);
@@ -117,6 +118,12 @@ Changes Compute::take_changes() { return std::exchange(changes_, {}); }
 bool Compute::is_ours(int index) const {
   const auto link = links_.find(index);
   return link != links_.end() && (link->second.ours || handles_of_link_.contains(link->second.name));
+}
+
+bool Compute::is_unknown_attachment(int index) const {
+  const auto link = links_.find(index);
+  return link != links_.end() && link->second.ours && link->second.usable && !endpoints_.contains(link->second.handle) &&
+         !handles_of_link_.contains(link->second.name);
 }
 
 bool Compute::has_containers() const {

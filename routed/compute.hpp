@@ -61,6 +61,8 @@ class Compute {
   // A veth that carries firn's alias, or is the host side of an endpoint: its permanent neighbours are ours.
   bool is_ours(int index) const;
   bool is_usable(int index) const;
+  // A live veth with firn's alias, of an attachment this store does not know: another stateDir's. Its objects are not ours to remove.
+  bool is_unknown_attachment(int index) const;
   bool has_containers() const;  // a link with firn's alias that is not dead, or none has been looked for yet
   size_t dead_links() const { return dead_.size(); }  // members of the dead group
   size_t endpoints() const { return endpoints_.size(); }
@@ -75,6 +77,7 @@ class Compute {
     std::string name;
     bool usable = false;
     bool ours = false;
+    std::string handle = {};  // by the alias
   };
   void refresh(const Address& address);
   void refresh_link(const std::string& name);

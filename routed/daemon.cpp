@@ -1,6 +1,7 @@
 #include "routed/daemon.hpp"
 
 #include <algorithm>
+#include <type_traits>
 
 #include "ipam/allocator.hpp"
 #include "lib/base/file.hpp"
@@ -199,9 +200,18 @@ void Daemon::reconcile() {
 
 template <class Kind>
 void Daemon::reconcile_one(Driver<Kind>& driver, const std::string& kind) {
-  if (driver.pending() == 0) return;
+  if (driver.pending() + driver.kept() == 0) return;
   const auto began = clock_.steady();
-  const Outcome outcome = driver.apply();
+  const size_t kept_before = driver.kept();
+  const Outcome outcome = driver.apply([&](const auto& key, const auto& spec) {
+    if constexpr (std::is_same_v<Kind, RouteKind>) return compute_.is_unknown_attachment(spec.oif);
+    else return compute_.is_unknown_attachment(key.index);
+  });
+  if (driver.kept() > kept_before) {
+    log_.repeated(Level::warning, "unknown attachment " + kind,
+                  "unknown attachment: " + std::to_string(driver.kept()) + " " + kind +
+                      "(s) of containers that " + config_.state_dir + " does not know are left alone; were they attached with another stateDir?");
+  }
   if (outcome.done + outcome.failed == 0) return;
   const bool ok = outcome.failed == 0;
   metrics_.reconciled(kind, ok, std::chrono::duration<double>(clock_.steady() - began).count());

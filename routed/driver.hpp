@@ -95,14 +95,22 @@ class Driver {
     for (const Key& key : keys) map_.observe_removed(key);
   }
 
-  Outcome apply() {
+  // `keep`: what of ours is wanted by nobody and stays all the same. Looked at again after a while.
+  template <class Keep>
+  Outcome apply(Keep keep) {
     Outcome out;
+    kept_ = 0;
     const TimePoint now = clock_.steady();
     auto pending = map_.pending();
     drop_stale_waits(pending);
     std::vector<std::pair<Key, std::optional<Spec>>> work;
     for (Key& key : pending.removals) {
-      if (due(key, now)) work.emplace_back(std::move(key), std::nullopt);
+      if (keep(key, map_.actual().at(key))) {
+        ++kept_;
+        waits_[key] = Wait{now + longest_delay, {}};
+      } else if (due(key, now)) {
+        work.emplace_back(std::move(key), std::nullopt);
+      }
     }
     for (auto& [key, spec] : pending.upserts) {
       if (due(key, now)) work.emplace_back(std::move(key), std::move(spec));
@@ -111,6 +119,10 @@ class Driver {
       apply_batch(std::span(work).subspan(at, std::min(batch_size, work.size() - at)), now, out);
     }
     return out;
+  }
+
+  Outcome apply() {
+    return apply([](const Key&, const Spec&) { return false; });
   }
 
   // When the earliest held-back key may be written; nothing while none waits.
@@ -125,7 +137,8 @@ class Driver {
   bool listed() const { return map_.listed(); }
   size_t desired() const { return map_.desired().size(); }
   size_t actual() const { return map_.actual().size(); }
-  size_t pending() const { return map_.pending_count(); }
+  size_t kept() const { return std::min(kept_, map_.pending_count()); }
+  size_t pending() const { return map_.pending_count() - kept(); }
   bool desires(const Key& key) const { return map_.desired().contains(key); }
   bool has_actual(const Key& key) const { return map_.actual().contains(key); }
   uint64_t writes() const { return writes_; }  // change requests sent since the start
@@ -209,6 +222,7 @@ class Driver {
   std::map<Key, Wait> waits_;
   std::set<Key> drifted_;
   uint64_t writes_ = 0;
+  size_t kept_ = 0;
 };
 
 }  // namespace firn::routed

@@ -16,7 +16,8 @@ template <class Kind>
 void write_counts(json::Writer& w, std::string_view name, const Driver<Kind>& driver) {
   w.key(name).begin_object();
   w.field("desired", static_cast<uint64_t>(driver.desired())).field("actual", static_cast<uint64_t>(driver.actual()));
-  w.field("pending", static_cast<uint64_t>(driver.pending())).field("writes", driver.writes()).end_object();
+  w.field("pending", static_cast<uint64_t>(driver.pending())).field("writes", driver.writes());
+  w.field("unknownAttachment", static_cast<uint64_t>(driver.kept())).end_object();
 }
 
 std::string_view bird_state(const Bgp::View& view) {

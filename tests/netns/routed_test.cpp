@@ -331,6 +331,24 @@ TEST_F(RoutedTest, AForeignRouteThatWasFirstStays) {
   EXPECT_TRUE(eventually([&] { return settled(4); })) << ask("status").value();
 }
 
+TEST_F(RoutedTest, RoutesOfAnAttachmentOfAnotherStateDirectoryStay) {
+  const NetnsFixture container;
+  const model::Endpoint endpoint = one_container(container);
+  start();
+  ASSERT_TRUE(eventually([&] { return settled(4); })) << ask("status").value();
+  ASSERT_TRUE(node().transact([&](kv::Transaction& tx) -> Status {
+    tx.erase(model::keys::endpoint(model::handle_of(endpoint)));
+    return {};
+  }));
+  ASSERT_TRUE(eventually([&] { return status({"routes", "unknownAttachment"}) == 2; })) << ask("status").value();
+  EXPECT_EQ(status({"routes", "pending"}), 0);
+  EXPECT_EQ(routes().size(), 4U);
+  EXPECT_EQ(status({"neighbours", "unknownAttachment"}), 2);
+  // Its link goes: so do they, and nobody waits for them.
+  change(netlink::DeleteLink{kernel->index_of(endpoint.host_ifname).value()});
+  ASSERT_TRUE(eventually([&] { return settled(2); })) << ask("status").value();
+}
+
 TEST_F(RoutedTest, EndLeavesEverythingAndARestartWritesNothing) {
   const NetnsFixture container;
   one_container(container);
