@@ -158,6 +158,8 @@ void Intake::poll_node() {
   if (!changes) {
     // A busy store is tried again; one that was deleted or replaced is opened anew when a file is there.
     close(node_, changes.error());
+    // Nothing more may happen in the directory, so nothing would wake us to see that it is gone.
+    if (!is_there(node_.path)) refuse_node(loss());
     return;
   }
   if (changes->compacted) return list_node();
