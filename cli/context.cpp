@@ -5,6 +5,7 @@
 #include <ostream>
 
 #include "ipam/claims.hpp"
+#include "ipam/node_store.hpp"
 #include "lib/control/control.hpp"
 #include "lib/kv/sqlite/sqlite_store.hpp"
 #include "lib/model/keys.hpp"
@@ -21,18 +22,13 @@ Error advise(Error error) {
   return error;
 }
 
-Result<std::unique_ptr<kv::Store>> open_existing(const std::string& path, kv::SqliteOptions::Durability durability) {
-  kv::SqliteOptions options;
-  options.path = path;
-  options.durability = durability;
-  options.create = false;
-  return kv::open_sqlite(options);
-}
-
 }  // namespace
 
 Result<std::unique_ptr<kv::Store>> Context::node_store() const {
-  auto store = open_existing(node_path(), kv::SqliteOptions::Durability::committed);
+  ipam::NodeStoreOptions opening;
+  opening.path = node_path();
+  opening.create = false;
+  auto store = ipam::open_node_store(opening);
   if (store) return store;
   if (store.error().is(Code::not_found)) {
     return make_error(Code::io,
@@ -56,7 +52,10 @@ Result<std::unique_ptr<kv::Store>> Context::cluster_store() const {
 }
 
 Result<std::unique_ptr<kv::Store>> Context::cluster_if_any() const {
-  auto store = open_existing(cluster_path(), kv::SqliteOptions::Durability::durable);
+  kv::SqliteOptions opening;
+  opening.path = cluster_path();
+  opening.create = false;
+  auto store = kv::open_sqlite(opening);
   if (store) return store;
   if (store.error().is(Code::not_found)) return std::unique_ptr<kv::Store>();
   return advise(std::move(store).error());

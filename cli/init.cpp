@@ -12,6 +12,7 @@
 #include "cli/nouns.hpp"
 #include "cli/parse.hpp"
 #include "ipam/claims.hpp"
+#include "ipam/node_store.hpp"
 #include "lib/base/file.hpp"
 #include "lib/base/unique_fd.hpp"
 #include "lib/kv/sqlite/sqlite_store.hpp"
@@ -156,11 +157,7 @@ Status check_pools(kv::Store& store, const std::vector<model::Pool>& asked) {
   return {};
 }
 
-Result<std::unique_ptr<kv::Store>> make_store(const std::string& path, kv::SqliteOptions::Durability durability) {
-  kv::SqliteOptions options;
-  options.path = path;
-  options.durability = durability;
-  auto store = kv::open_sqlite(options);
+Result<std::unique_ptr<kv::Store>> made(Result<std::unique_ptr<kv::Store>> store) {
   if (!store && store.error().is(Code::denied)) return make_error(Code::denied, store.error().message + "; run as root");
   return store;
 }
@@ -176,10 +173,14 @@ Status make_host(const Context& context, const Args& args) {
   if (!id) return std::move(id).error();
   Stores stores;
   stores.name = args.name;
-  auto cluster = make_store(context.cluster_path(), kv::SqliteOptions::Durability::durable);
+  kv::SqliteOptions durable;
+  durable.path = context.cluster_path();
+  auto cluster = made(kv::open_sqlite(durable));
   if (!cluster) return std::move(cluster).error();
   stores.cluster = std::move(*cluster);
-  auto node = make_store(context.node_path(), kv::SqliteOptions::Durability::committed);
+  ipam::NodeStoreOptions opening;
+  opening.path = context.node_path();
+  auto node = made(ipam::open_node_store(opening));
   if (!node) return std::move(node).error();
   stores.node = std::move(*node);
   for (kv::Store* store : {stores.cluster.get(), stores.node.get()}) {

@@ -195,6 +195,7 @@ void add_ipam(Command& root, Context& context) {
 
   add_ipam_check(group, context);
   add_ipam_reset(group, context);
+  add_ipam_dump(group, context);
 }
 
 }  // namespace firn::cli

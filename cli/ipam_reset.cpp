@@ -8,7 +8,6 @@
 #include "cli/ipam.hpp"
 #include "ipam/check.hpp"
 #include "lib/base/file.hpp"
-#include "lib/kv/sqlite/sqlite_store.hpp"
 #include "lib/model/keys.hpp"
 #include "lib/netlink/kernel.hpp"
 
@@ -111,13 +110,7 @@ Result<Exit> reset(const Context& context, bool force) {
     if (!store) return std::move(store).error();
   }
   if (auto made = make_directories(context.state_dir, 0700); !made) return std::move(made).error();
-  const auto open = [](const std::string& path) {
-    kv::SqliteOptions options;
-    options.path = path;
-    options.durability = kv::SqliteOptions::Durability::committed;
-    return kv::open_sqlite(options);
-  };
-  auto moved = ipam::reset_node_store(context.node_path(), open, cluster->get(), name, *boot, *live, context.clock);
+  auto moved = ipam::reset_node_store(context.node_path(), cluster->get(), name, *boot, *live, context.clock);
   if (!moved) return std::move(moved).error();
   json::Writer w;
   w.begin_object().field("moved_to", there ? *moved : std::string()).field("endpoints", static_cast<uint64_t>(live->size())).end_object();

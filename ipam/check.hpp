@@ -62,15 +62,12 @@ struct FixReport {
 };
 Result<FixReport> fix(kv::Store& node, const Surroundings& surroundings, const Clock& clock);
 
-// For a store file that itself is damaged (opening or reading it says so): moves it and SQLite's files beside it to
+// For a store file that itself is damaged (opening or reading it says so): moves its files to
 // PATH.damaged-N, makes a new store and adopts the claims of this node again (`cluster` may be null). `live` are the endpoints
 // that the caller still sees on this host (aliases and routes): they are recorded and their addresses held. Nothing may use
 // the old file meanwhile. Containers on bridges of other plugins cannot be seen: stop them first, unless the host has just
 // booted. Returns where the file went.
-// `open` opens a store with the engine and the durability of node stores, and makes it when there is none.
-using OpenStore = std::function<Result<std::unique_ptr<kv::Store>>(const std::string& path)>;
-Result<std::string> reset_node_store(const std::string& path, const OpenStore& open, kv::Store* cluster,
-                                     const std::string& node_name, const std::string& boot_id,
-                                     const std::vector<model::Endpoint>& live, const Clock& clock);
+Result<std::string> reset_node_store(const std::string& path, kv::Store* cluster, const std::string& node_name,
+                                     const std::string& boot_id, const std::vector<model::Endpoint>& live, const Clock& clock);
 
 }  // namespace firn::ipam

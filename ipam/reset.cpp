@@ -1,11 +1,7 @@
 // reset_node_store() of check.hpp: a new store in the place of a damaged file.
-#include <sys/stat.h>
-
-#include <cerrno>
-#include <cstdio>
-
 #include "ipam/check.hpp"
 #include "ipam/claims.hpp"
+#include "ipam/node_store.hpp"
 #include "ipam/rebuild.hpp"
 #include "lib/model/keys.hpp"
 
@@ -14,30 +10,16 @@ namespace {
 
 namespace keys = model::keys;
 
-// The first PATH.damaged-N that no file has.
-Result<std::string> place_beside(const std::string& path) {
-  for (int n = 1; n < 1000; ++n) {
-    std::string candidate = path + ".damaged-" + std::to_string(n);
-    struct stat info {};
-    if (::lstat(candidate.c_str(), &info) != 0 && errno == ENOENT) return candidate;
-  }
-  return make_error(Code::exists, "there are 999 damaged stores beside " + path + " already; remove them");
-}
-
 }  // namespace
 
-Result<std::string> reset_node_store(const std::string& path, const OpenStore& open, kv::Store* cluster,
-                                     const std::string& node_name, const std::string& boot_id,
-                                     const std::vector<model::Endpoint>& live, const Clock& clock) {
-  auto aside = place_beside(path);
+Result<std::string> reset_node_store(const std::string& path, kv::Store* cluster, const std::string& node_name,
+                                     const std::string& boot_id, const std::vector<model::Endpoint>& live, const Clock& clock) {
+  auto aside = set_node_store_aside(path);
   if (!aside) return aside;
-  // SQLite's own files first: a kill in between leaves the damaged store, and a second run finishes.
-  for (const char* suffix : {"-wal", "-shm", ""}) {
-    if (::rename((path + suffix).c_str(), (*aside + suffix).c_str()) != 0 && errno != ENOENT) {
-      return errno_error("move the damaged store " + path + suffix + " to " + *aside + suffix);
-    }
-  }
-  auto store = open(path);
+  NodeStoreOptions opening;
+  opening.path = path;
+  opening.boot_id = boot_id;
+  auto store = open_node_store(opening);
   if (!store) return std::move(store).error();
   auto written = (*store)->transact([&](kv::Transaction& tx) -> Status {
     if (!node_name.empty()) tx.put(keys::node_identity, node_name);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "ipam/node_store.hpp"
 #include "lib/base/file.hpp"
 #include "lib/kv/sqlite/sqlite_store.hpp"
 #include "lib/model/keys.hpp"
@@ -13,6 +14,16 @@ namespace firn::routed {
 namespace {
 
 namespace keys = model::keys;
+
+constexpr std::chrono::milliseconds lock_deadline{2000};
+
+Result<std::unique_ptr<kv::Store>> open_cluster_store(const std::string& path, bool create) {
+  kv::SqliteOptions options;
+  options.path = path;
+  options.create = create;
+  options.deadline = lock_deadline;
+  return kv::open_sqlite(options);
+}
 
 bool is_there(const std::string& path) {
   struct stat info {};
@@ -57,12 +68,8 @@ bool Intake::open(Source& source, bool create) {
     source.trouble = source.path + " is not there yet (firnctl init, or a first container, makes it)";
     return false;
   }
-  kv::SqliteOptions options;
-  options.path = source.path;
-  options.create = create;
-  options.durability = source.durable ? kv::SqliteOptions::Durability::durable : kv::SqliteOptions::Durability::committed;
-  options.deadline = std::chrono::milliseconds(2000);
-  auto store = kv::open_sqlite(options);
+  auto store = source.durable ? open_cluster_store(source.path, create)
+                              : ipam::open_node_store({source.path, {}, create, lock_deadline});
   if (!store) {
     close(source, store.error());
     return false;

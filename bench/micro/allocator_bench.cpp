@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "ipam/allocator.hpp"
-#include "lib/kv/sqlite/sqlite_store.hpp"
+#include "lib/kv/lmdb/lmdb_store.hpp"
 
 namespace {
 
@@ -31,10 +31,9 @@ struct Bench {
       return;
     }
     directory = path;
-    kv::SqliteOptions options;
+    kv::LmdbOptions options;
     options.path = directory + "/node.db";
-    options.durability = kv::SqliteOptions::Durability::committed;
-    auto opened = kv::open_sqlite(options);
+    auto opened = kv::open_lmdb(options);
     if (!opened) {
       state.SkipWithError(opened.error().message.c_str());
       return;

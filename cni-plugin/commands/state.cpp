@@ -1,6 +1,7 @@
 #include "cni-plugin/commands/state.hpp"
 
 #include "ipam/claims.hpp"
+#include "ipam/node_store.hpp"
 #include "lib/base/file.hpp"
 #include "lib/kv/sqlite/sqlite_store.hpp"
 #include "lib/model/keys.hpp"
@@ -9,25 +10,25 @@ namespace firn::cni {
 
 namespace {
 
-Result<std::unique_ptr<kv::Store>> open_node_store(const std::string& directory) {
-  kv::SqliteOptions options;
+Result<std::unique_ptr<kv::Store>> open_node_store(const std::string& directory, const std::string& boot_id) {
+  ipam::NodeStoreOptions options;
   options.path = directory + "/node.db";
-  options.durability = kv::SqliteOptions::Durability::committed;
-  auto store = kv::open_sqlite(options);
+  options.boot_id = boot_id;
+  auto store = ipam::open_node_store(options);
   if (store || !store.error().is(Code::not_found)) return store;
   // The first call on this host.
   if (auto made = make_directories(directory, 0700); !made) return std::move(made).error();
-  return kv::open_sqlite(options);
+  return ipam::open_node_store(options);
 }
 
 }  // namespace
 
 Outcome<std::unique_ptr<State>> State::open(const Call& call) {
   std::unique_ptr<State> state(new State());
-  auto store = open_node_store(call.config.state_dir);
-  if (!store) return state_fault(store.error());
   auto boot_id = ipam::current_boot_id();
   if (!boot_id) return state_fault(boot_id.error());
+  auto store = open_node_store(call.config.state_dir, *boot_id);
+  if (!store) return state_fault(store.error());
   state->clock_ = &call.clock;
   state->directory_ = call.config.state_dir;
   state->boot_id_ = *std::move(boot_id);

@@ -92,7 +92,7 @@ _firnctl() {
         valued="-o --output --state-dir --socket"
         ;;
       "firnctl ipam")
-        words="show release check reset" names=""
+        words="show release check reset dump" names=""
         options="--help"
         valued=""
         ;;
@@ -114,6 +114,11 @@ _firnctl() {
       "firnctl ipam reset")
         words="" names=""
         options="--help --output --state-dir --socket --force"
+        valued="-o --output --state-dir --socket"
+        ;;
+      "firnctl ipam dump")
+        words="" names=""
+        options="--help --output --state-dir --socket"
         valued="-o --output --state-dir --socket"
         ;;
       "firnctl endpoint")

@@ -31,11 +31,10 @@ struct Board {
 
 // One that waits for its turn however loaded the machine is.
 std::unique_ptr<kv::Store> open_patient_store(const std::string& path) {
-  kv::SqliteOptions options;
+  kv::LmdbOptions options;
   options.path = path;
-  options.durability = kv::SqliteOptions::Durability::committed;
   options.deadline = std::chrono::milliseconds(60000);
-  auto store = kv::open_sqlite(options);
+  auto store = kv::open_lmdb(options);
   return store ? std::move(*store) : nullptr;
 }
 

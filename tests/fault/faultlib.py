@@ -6,7 +6,6 @@ import json
 import os
 import pathlib
 import shutil
-import sqlite3
 import subprocess
 import tempfile
 import time
@@ -80,13 +79,9 @@ class Host:
 
     # What is left ------------------------------------------------------------------------------------------------------
     def keys(self, prefix):
-        database = self.state / "node.db"
-        if not database.exists():
+        if not (self.state / "node.db").exists():
             return {}
-        with sqlite3.connect(database, timeout=10) as connection:
-            rows = connection.execute("select key, value from kv where key >= ? and key < ?", (prefix, prefix + "\x7f")).fetchall()
-        connection.close()
-        return {key: value for key, value in rows}
+        return {record["key"]: record["value"] for record in json_of(self.bin / "firnctl", "--state-dir", self.state, "ipam", "dump", prefix)}
 
     def check_store(self):
         result = subprocess.run([self.bin / "firnctl", "--state-dir", self.state, "ipam", "check"], capture_output=True, text=True, check=False)

@@ -19,7 +19,7 @@
 #include "ipam/allocator.hpp"
 #include "lib/endpoint/endpoint.hpp"
 #include "lib/json/json.hpp"
-#include "lib/kv/sqlite/sqlite_store.hpp"
+#include "ipam/node_store.hpp"
 #include "tests/support/netns_fixture.hpp"
 
 namespace firn::test {
@@ -170,11 +170,8 @@ class CniHost {
 
  private:
   std::unique_ptr<kv::Store> open() const {
-    kv::SqliteOptions options;
-    options.path = state() + "/node.db";
-    options.durability = kv::SqliteOptions::Durability::committed;
     std::filesystem::create_directories(state());
-    return std::move(kv::open_sqlite(options)).value();
+    return ipam::open_node_store({state() + "/node.db"}).value();
   }
   static ipam::Options options() {
     ipam::Options out;

@@ -15,6 +15,7 @@
 #include <thread>
 
 #include "ipam/claims.hpp"
+#include "ipam/node_store.hpp"
 #include "lib/base/file.hpp"
 #include "lib/control/control.hpp"
 #include "lib/json/json.hpp"
@@ -122,6 +123,7 @@ class FirnctlTest : public testing::Test {
   void init() { good({"init", "--name", "node-a", "--address", "192.0.2.11", "--as", "65001", "--pool", "web=10.44.0.0/16"}); }
 
   std::unique_ptr<kv::Store> open(const std::string& file) {
+    if (file == "node.db") return ipam::open_node_store({state + "/node.db", {}, false}).value();
     kv::SqliteOptions options;
     options.path = state + "/" + file;
     options.create = false;
@@ -520,8 +522,6 @@ TEST_F(FirnctlTest, ADamagedStoreIsReplacedFromWhatIsAlive) {
   route(endpoint, link(endpoint));
   EXPECT_THAT(bad(6, {"ipam", "reset"}), HasSubstr("can be read"));
   ASSERT_TRUE(write_file_atomic(state + "/node.db", std::string(8192, 'x'), 0600));
-  std::filesystem::remove(state + "/node.db-wal");
-  std::filesystem::remove(state + "/node.db-shm");
   EXPECT_THAT(bad(1, {"endpoint", "list"}), testing::AllOf(HasSubstr("not a firn store"), HasSubstr("firnctl ipam reset")));
   EXPECT_THAT(bad(1, {"ipam", "check"}), HasSubstr("node.db"));
   {
@@ -540,7 +540,7 @@ TEST_F(FirnctlTest, ALostStoreIsNotReplacedByAnEmptyOne) {
   const model::Endpoint endpoint = lease("c1", container.path());
   route(endpoint, link(endpoint));
   const auto lose = [&] {
-    for (const char* suffix : {"", "-wal", "-shm"}) std::filesystem::remove(state + "/node.db" + suffix);
+    for (const char* suffix : {"", "-data"}) std::filesystem::remove(state + "/node.db" + suffix);
   };
   lose();
   EXPECT_THAT(bad(6, {"init"}), HasSubstr("firnctl ipam reset"));
@@ -550,9 +550,7 @@ TEST_F(FirnctlTest, ALostStoreIsNotReplacedByAnEmptyOne) {
   EXPECT_EQ(lease("c2").addresses.front().to_string(), "10.44.0.1");
   // An empty one that somebody made in its place is no better than none.
   lose();
-  kv::SqliteOptions options;
-  options.path = state + "/node.db";
-  ASSERT_TRUE(kv::open_sqlite(options));
+  ASSERT_TRUE(ipam::open_node_store({state + "/node.db"}));
   EXPECT_THAT(bad(6, {"init"}), HasSubstr("firnctl ipam reset"));
   EXPECT_THAT(good({"ipam", "reset"}), HasSubstr("holds 1 endpoints"));
   EXPECT_THAT(good({"node", "show"}), HasSubstr("This host:   yes"));
@@ -565,7 +563,7 @@ TEST_F(FirnctlTest, ALostStoreIsNotReplacedByAnEmptyOne) {
 
 TEST_F(FirnctlTest, InitKeepsWhatTheClusterHas) {
   init();
-  for (const char* suffix : {"", "-wal", "-shm"}) std::filesystem::remove(state + "/node.db" + suffix);
+  for (const char* suffix : {"", "-data"}) std::filesystem::remove(state + "/node.db" + suffix);
   EXPECT_THAT(bad(6, {"init", "--as", "65002"}), HasSubstr("AS number: 65001, asked for 65002"));
   EXPECT_THAT(good({"init"}), HasSubstr("node-a is initialised"));
   EXPECT_THAT(good({"bgp", "settings"}), HasSubstr("65001"));

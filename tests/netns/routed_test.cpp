@@ -13,6 +13,7 @@
 
 #include "ipam/allocator.hpp"
 #include "ipam/claims.hpp"
+#include "ipam/node_store.hpp"
 #include "lib/base/file.hpp"
 #include "lib/control/control.hpp"
 #include "lib/endpoint/endpoint.hpp"
@@ -125,10 +126,7 @@ class RoutedTest : public testing::Test {
   kv::Store& node() {
     if (!node_store) {
       EXPECT_TRUE(make_directories(state_dir(), 0700).ok());
-      kv::SqliteOptions options;
-      options.path = state_dir() + "/node.db";
-      options.durability = kv::SqliteOptions::Durability::committed;
-      node_store = kv::open_sqlite(options).value();
+      node_store = ipam::open_node_store({state_dir() + "/node.db"}).value();
     }
     return *node_store;
   }
@@ -233,7 +231,7 @@ TEST_F(RoutedTest, ALostStoreRemovesNothing) {
   ASSERT_TRUE(eventually([&] { return settled(4); })) << ask("status").value();
   const auto lose = [&] {
     node_store.reset();
-    for (const char* suffix : {"", "-wal", "-shm"}) std::filesystem::remove(state_dir() + "/node.db" + suffix);
+    for (const char* suffix : {"", "-data"}) std::filesystem::remove(state_dir() + "/node.db" + suffix);
   };
   const auto says = [&](const std::string& what) {
     return eventually([&] {

@@ -308,16 +308,10 @@ TEST_F(IpamCheckTest, ADamagedFileIsReplacedAndLiveAddressesStayHeld) {
   live.addresses = {ip("10.0.0.1")};
   node.reset();
   std::ofstream(path, std::ios::trunc) << std::string(8192, 'x');
-  kv::SqliteOptions opening;
+  kv::LmdbOptions opening;
   opening.path = path;
-  ASSERT_FALSE(kv::open_sqlite(opening).ok());
-  const auto open = [](const std::string& file) {
-    kv::SqliteOptions options;
-    options.path = file;
-    options.durability = kv::SqliteOptions::Durability::committed;
-    return kv::open_sqlite(options);
-  };
-  const auto aside = reset_node_store(path, open, cluster.get(), "a", "boot-1", {live}, clock);
+  ASSERT_FALSE(kv::open_lmdb(opening).ok());
+  const auto aside = reset_node_store(path, cluster.get(), "a", "boot-1", {live}, clock);
   ASSERT_TRUE(aside.ok()) << aside.error().message;
   EXPECT_EQ(*aside, path + ".damaged-1");
   node = open_store(path);

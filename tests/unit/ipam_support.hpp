@@ -9,7 +9,7 @@
 #include <string>
 
 #include "ipam/allocator.hpp"
-#include "lib/kv/sqlite/sqlite_store.hpp"
+#include "lib/kv/lmdb/lmdb_store.hpp"
 #include "lib/model/keys.hpp"
 #include "tests/support/manual_clock.hpp"
 
@@ -34,10 +34,9 @@ class TemporaryDirectory {
 };
 
 inline std::unique_ptr<kv::Store> open_store(const std::string& path) {
-  kv::SqliteOptions options;
+  kv::LmdbOptions options;
   options.path = path;
-  options.durability = kv::SqliteOptions::Durability::committed;
-  auto store = kv::open_sqlite(options);
+  auto store = kv::open_lmdb(options);
   if (!store) {
     ADD_FAILURE() << store.error().message;
     return nullptr;

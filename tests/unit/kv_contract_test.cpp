@@ -6,8 +6,9 @@
 #include <filesystem>
 #include <functional>
 
-#include "lib/kv/sqlite/sqlite_store.hpp"
+#include "lib/kv/keys.hpp"
 #include "lib/kv/store.hpp"
+#include "tests/unit/file_store_support.hpp"
 
 namespace firn::kv {
 namespace {
@@ -23,27 +24,30 @@ struct Engine {
   std::function<std::unique_ptr<Data>()> fresh;
 };
 
-class SqliteData final : public Data {
+class FileData final : public Data {
  public:
-  explicit SqliteData(SqliteOptions::Durability durability) : durability_(durability) {
+  explicit FileData(FileEngine engine) : engine_(std::move(engine)) {
     std::string pattern = std::filesystem::temp_directory_path() / "firn-kv-XXXXXX";
     if (::mkdtemp(pattern.data()) != nullptr) directory_ = pattern;
   }
-  ~SqliteData() override { std::filesystem::remove_all(directory_); }
+  ~FileData() override { std::filesystem::remove_all(directory_); }
   std::unique_ptr<Store> open() override {
-    SqliteOptions options;
+    FileOptions options;
     options.path = directory_ + "/test.db";
-    options.durability = durability_;
-    auto store = open_sqlite(options);
+    auto store = engine_.open(options);
     if (store) return std::move(*store);
     ADD_FAILURE() << store.error().message;
     return nullptr;
   }
 
  private:
-  SqliteOptions::Durability durability_;
+  FileEngine engine_;
   std::string directory_;
 };
+
+Engine in_files(const FileEngine& engine) {
+  return {engine.name, [engine] { return std::make_unique<FileData>(engine); }};
+}
 
 class StoreContract : public testing::TestWithParam<Engine> {
  protected:
@@ -194,7 +198,7 @@ TEST_P(StoreContract, RangeLimitAndFrom) {
 TEST_P(StoreContract, RefusesBadKeysAndLargeValues) {
   const Revision before = put("good", "1");
   const std::string nul("a\0b", 3);
-  for (const std::string& key : {std::string(), std::string(513, 'k'), nul, std::string("a\nb")}) {
+  for (const std::string& key : {std::string(), std::string(key_limit + 1, 'k'), nul, std::string("a\nb")}) {
     auto refused = store_->transact([&](Transaction& transaction) {
       transaction.put("good", "2");
       transaction.put(key, "x");
@@ -215,7 +219,7 @@ TEST_P(StoreContract, RefusesBadKeysAndLargeValues) {
   EXPECT_NE(large.error().message.find("large"), std::string::npos);
   EXPECT_EQ(value("good"), "1");
   EXPECT_EQ(put("large", std::string(1024 * 1024, 'x')), before + 1);
-  EXPECT_EQ(put(std::string(512, 'k'), ""), before + 2);
+  EXPECT_EQ(put(std::string(key_limit, 'k'), ""), before + 2);
   EXPECT_EQ(value("large").size(), 1024u * 1024u);
 }
 
@@ -314,8 +318,7 @@ TEST_P(StoreContract, WatchWakes) {
 
 INSTANTIATE_TEST_SUITE_P(
     Engines, StoreContract,
-    testing::Values(Engine{"sqlite_committed", [] { return std::make_unique<SqliteData>(SqliteOptions::Durability::committed); }},
-                    Engine{"sqlite_durable", [] { return std::make_unique<SqliteData>(SqliteOptions::Durability::durable); }}),
+    testing::Values(in_files(sqlite_engine()), in_files(sqlite_engine(SqliteOptions::Durability::durable)), in_files(lmdb_engine())),
     [](const auto& instance) { return instance.param.name; });
 
 }  // namespace

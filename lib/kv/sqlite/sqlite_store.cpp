@@ -1,41 +1,20 @@
 #include "lib/kv/sqlite/sqlite_store.hpp"
 
-#include <sys/inotify.h>
-
 #include <algorithm>
 #include <utility>
 
-#include "lib/base/unique_fd.hpp"
+#include "lib/kv/directory_watch.hpp"
+#include "lib/kv/keys.hpp"
 #include "lib/kv/sqlite/connection.hpp"
 
 namespace firn::kv {
 
 namespace {
 
-constexpr size_t key_limit = 512;
-constexpr size_t value_limit = 1024 * 1024;
 constexpr size_t log_row_limit = 64 * 1024;  // a commit that changes more is a gap in the history: "list again"
 constexpr size_t changes_limit = 65536;      // keys; beyond that listing is cheaper
 constexpr Revision history_kept = 10000;
 constexpr Revision history_trim_every = 1024;
-
-Status check_key(std::string_view key) {
-  if (key.empty() || key.size() > key_limit || key.find('\0') != std::string_view::npos ||
-      key.find('\n') != std::string_view::npos) {
-    return make_error(Code::invalid, "key \"" + std::string(key.substr(0, 64)) + "\" of " + std::to_string(key.size()) +
-                                         " bytes: a key has 1 to 512 bytes, none of them NUL or newline");
-  }
-  return {};
-}
-
-// The first key behind all that begin with `prefix`; nothing when there is none.
-std::optional<std::string> prefix_end(std::string_view prefix) {
-  std::string end(prefix);
-  while (!end.empty() && static_cast<unsigned char>(end.back()) == 0xff) end.pop_back();
-  if (end.empty()) return std::nullopt;
-  end.back() = static_cast<char>(static_cast<unsigned char>(end.back()) + 1);
-  return end;
-}
 
 class SqliteStore;
 
@@ -79,10 +58,9 @@ class SqliteStore final : public Store {
   Result<Revision> finish(SqliteTransaction& transaction);
   void rollback();
   Result<Changes> read_changes(Revision after, std::string_view prefix);
-  void drain();
 
   std::unique_ptr<Connection> connection_;
-  unique_fd watch_;
+  DirectoryWatch watch_;
   // The last row of the log, as of data version `known_at_`.
   Revision revision_ = 0;
   bool last_is_gap_ = false;
@@ -212,7 +190,7 @@ Status SqliteStore::log(Revision revision, std::string_view changed) {
 }
 
 Result<std::optional<Entry>> SqliteStore::get(std::string_view key) {
-  if (auto status = check_key(key); !status) return std::move(status).error().context(connection_->options().path);
+  if (auto status = check_key(connection_->options().path, key); !status) return std::move(status).error();
   sqlite3_stmt* prepared = connection_->prepared(Query::get);
   if (prepared == nullptr) return connection_->prepare_error("read");
   Statement statement(prepared);
@@ -247,11 +225,8 @@ Result<std::vector<Entry>> SqliteStore::list(std::string_view prefix, size_t lim
 }
 
 Status SqliteStore::write(std::string_view key, std::string_view value, Revision revision) {
-  if (auto status = check_key(key); !status) return std::move(status).error().context(connection_->options().path);
-  if (value.size() > value_limit) {
-    return make_error(Code::invalid, connection_->options().path + ": value of key \"" + std::string(key) + "\" has " +
-                                         std::to_string(value.size()) + " bytes; at most " + std::to_string(value_limit));
-  }
+  if (auto status = check_key(connection_->options().path, key); !status) return std::move(status).error();
+  if (auto status = check_value(connection_->options().path, key, value); !status) return status;
   sqlite3_stmt* prepared = connection_->prepared(Query::put);
   if (prepared == nullptr) return connection_->prepare_error("write");
   Statement statement(prepared);
@@ -263,7 +238,7 @@ Status SqliteStore::write(std::string_view key, std::string_view value, Revision
 }
 
 Result<bool> SqliteStore::remove(std::string_view key) {
-  if (auto status = check_key(key); !status) return std::move(status).error().context(connection_->options().path);
+  if (auto status = check_key(connection_->options().path, key); !status) return std::move(status).error();
   sqlite3_stmt* prepared = connection_->prepared(Query::erase);
   if (prepared == nullptr) return connection_->prepare_error("erase");
   Statement statement(prepared);
@@ -287,24 +262,7 @@ Result<Listing> SqliteStore::range(std::string_view prefix) {
 // write lock before it empties the queue of events: every event it throws away is of a commit that it sees.
 Result<int> SqliteStore::watch_fd() {
   if (!connection_->writable()) return -1;
-  if (watch_) return watch_.get();
-  const std::string& path = connection_->options().path;
-  const size_t slash = path.rfind('/');
-  const std::string directory = slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
-  unique_fd queue(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
-  if (!queue) return errno_error("watch the store " + path);
-  // The directory, not the files: the last process to close the store deletes the -wal.
-  if (::inotify_add_watch(queue.get(), directory.c_str(),
-                          IN_MODIFY | IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_ONLYDIR) < 0) {
-    return errno_error("watch the directory of the store " + path);
-  }
-  watch_ = std::move(queue);
-  return watch_.get();
-}
-
-void SqliteStore::drain() {
-  alignas(struct inotify_event) char buffer[4096];
-  while (watch_ && ::read(watch_.get(), buffer, sizeof buffer) > 0) {}
+  return watch_.fd(connection_->options().path);
 }
 
 Result<Changes> SqliteStore::changes(Revision after, std::string_view prefix) {
@@ -314,7 +272,7 @@ Result<Changes> SqliteStore::changes(Revision after, std::string_view prefix) {
   }
   if (auto status = connection_->run(locked ? Query::begin_write : Query::begin_read, "read the history"); !status)
     return std::move(status).error();
-  drain();
+  watch_.drain();
   auto result = read_changes(after, prefix);
   rollback();
   return result;
