@@ -37,15 +37,23 @@ function(firn_room name)
   endif()
 endfunction()
 
-# firn_program(NAME SOURCES ... LINK ... [STATIC]): a program in build/PRESET/bin. STATIC: no shared library at all, for programs
-# that live for a millisecond (the dynamic loader would cost a third of that); left dynamic under sanitizers, which need it.
+# firn_program(NAME SOURCES ... LINK ... [STATIC [ORDER file]]): a program in build/PRESET/bin. STATIC: no shared library at all, for
+# programs that live for a millisecond (the dynamic loader would cost a third of that); left dynamic under sanitizers, which need
+# it. ORDER: the functions to lay side by side (scripts/link-order), by lld, since GNU ld orders no functions of libraries.
 function(firn_program name)
-  cmake_parse_arguments(PROGRAM "STATIC" "" "SOURCES;LINK" ${ARGN})
+  cmake_parse_arguments(PROGRAM "STATIC" "ORDER" "SOURCES;LINK" ${ARGN})
   add_executable(${name} ${PROGRAM_SOURCES})
   target_link_libraries(${name} PRIVATE firn_options ${PROGRAM_LINK})
   if(PROGRAM_STATIC AND NOT FIRN_SANITIZE AND NOT FIRN_FUZZ)
-    # Without symbols in a release: they are a sixth of the file, and nobody debugs a process that has gone.
-    target_link_options(${name} PRIVATE -static $<$<CONFIG:Release>:-s>)
+    target_link_options(${name} PRIVATE -static)
+    if(FIRN_STRIP AND CMAKE_BUILD_TYPE STREQUAL "Release")
+      # They are a sixth of the file, and nobody debugs a process that has gone.
+      target_link_options(${name} PRIVATE -s)
+    endif()
+    if(PROGRAM_ORDER)
+      target_link_options(${name} PRIVATE -fuse-ld=lld -Wl,--symbol-ordering-file=${PROGRAM_ORDER} -Wl,--no-warn-symbol-ordering)
+      set_target_properties(${name} PROPERTIES LINK_DEPENDS ${PROGRAM_ORDER})
+    endif()
   endif()
 endfunction()
 
