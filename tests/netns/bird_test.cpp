@@ -384,6 +384,29 @@ TEST_F(Bird, ADeadBirdIsReplacedAndTheRouterKeepsTheRoute) {
   EXPECT_EQ(host.supervisor->state().daemon_error, "");
 }
 
+TEST_F(Bird, ASilentBirdIsAskedEverySecondAndNeverReplaced) {
+  host.config.peers = {peer("one", "10.0.1.2")};
+  host.want();
+  ASSERT_TRUE(host.until_in_force()) << host.why();
+  const pid_t pid = host.supervisor->state().pid;
+  ASSERT_EQ(::kill(pid, SIGSTOP), 0);
+  host.config.peers.push_back(peer("two", "10.0.1.3"));
+  host.want();
+  ASSERT_TRUE(host.until([&] { return host.supervisor->state().phase == Phase::silent; })) << host.why();
+  EXPECT_THAT(host.supervisor->state().daemon_error, HasSubstr("does not answer"));
+  for (int i = 0; i < 3; ++i) {
+    const auto wait = host.netns.run([&] { return host.supervisor->tick(); });
+    EXPECT_LE(wait.count(), 1000);
+    EXPECT_EQ(host.supervisor->state().pid, pid);
+  }
+  EXPECT_FALSE(host.supervisor->state().in_force);
+  ASSERT_EQ(::kill(pid, SIGCONT), 0);
+  ASSERT_TRUE(host.until_in_force()) << host.why();
+  EXPECT_EQ(host.supervisor->state().pid, pid);
+  EXPECT_EQ(host.supervisor->state().restarts, 0U);
+  EXPECT_TRUE(host.session("two").has_value());
+}
+
 TEST_F(Bird, ARestartedRoutedAdoptsTheRunningBird) {
   const Router one(router1, "10.0.1.2", router_session("h", "10.0.1.1"));
   host.config.peers = {peer("one", "10.0.1.2")};
