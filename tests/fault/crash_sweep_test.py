@@ -26,6 +26,7 @@ class CrashSweep(unittest.TestCase):
     def setUpClass(cls):
         faultlib.enter_private_namespaces()
 
+    unfailing = UNFAILING
     follow = ("-f",)  # strace: every process of the call
     call = re.compile(r"\d+\s+(\w+)\(")
     families = 2
@@ -151,10 +152,12 @@ class CrashSweep(unittest.TestCase):
         self.sweep("DEL", self.failing)
 
     def failing(self, point, name, count):
-        return None if name in UNFAILING else f"inject={name}:error={ERRORS[point % len(ERRORS)]}:when={count}"
+        return None if name in self.unfailing else f"inject={name}:error={ERRORS[point % len(ERRORS)]}:when={count}"
 
 
 class OfAnotherIpamPlugin(CrashSweep):
+    # A close() that fails closes all the same, but not under strace: firn would wait a minute for the end of a pipe that it holds itself.
+    unfailing = UNFAILING | {"close"}
     follow = ()
     call = re.compile(r"(\w+)\(")
     families = 1
