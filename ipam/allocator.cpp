@@ -73,14 +73,14 @@ Status give_back_lease(kv::Transaction& tx, const model::Endpoint& endpoint, con
   return {};
 }
 
-// An address that another IPAM plugin gave out: a lease in our books too, so that it is not given out twice, by us or by two networks
-// of one subnet, for which such a plugin keeps separate books.
+// An address that another IPAM plugin gave out: a lease in our books too, so that it is not given out twice, by us or by two
+// networks of one subnet, for which such a plugin keeps separate books.
 Status hold_foreign(kv::Transaction& tx, const model::Endpoint& endpoint, const Address& address) {
   auto lease = records::lease(tx, address);
   if (!lease) return std::move(lease).error();
   if (lease->has_value()) {
-    return make_error(Code::conflict, "address " + address.to_string() + " for " + model::handle_of(endpoint) + " is held by " +
-                                          (*lease)->handle);
+    return make_error(Code::conflict,
+                      "address " + address.to_string() + " for " + model::handle_of(endpoint) + " is held by " + (*lease)->handle);
   }
   auto block = block_with(tx, address);
   if (!block) return std::move(block).error();

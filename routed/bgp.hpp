@@ -1,6 +1,6 @@
 // Bgp: from the cluster's BGP records to a running BIRD, by way of routed/bird. Without peers there is no BIRD, and that is said.
-// Owns: the keeper of BIRD (see routed/bird/keeper.hpp and supervisor.hpp for what they own and what a kill -9 leaves), from the first
-// wanted configuration on. Never waits for BIRD.
+// Owns: the keeper of BIRD (routed/bird/keeper.hpp and supervisor.hpp say what they own and what a kill -9 leaves), from the first
+// wanted configuration on. Waits for BIRD no longer than it is told to.
 // Thread safety: belongs to the thread of the loop.
 #pragma once
 
@@ -37,7 +37,7 @@ class Bgp {
     std::string reason;       // why nothing is configured, not running, or not in force; "" when all is well
     bird::State bird;
     std::vector<bird::Session> sessions;
-    std::map<std::string, Result<std::vector<Prefix>>> announced;  // what is told to each established peer, or why that is not known
+    std::map<std::string, Result<std::vector<Prefix>>> announced;  // told to each established peer, or why that is not known
   };
   // As BIRD says now when it says so within `patience`, else as it said last.
   View view(std::chrono::milliseconds patience);

@@ -102,7 +102,8 @@ std::string Daemon::bgp_details() {
   for (const bird::Session& session : view.sessions) {
     write_session(w, session);
     w.field("localAs", session.local_as).field("holdTime", session.hold_time).field("keepaliveTime", session.keepalive_time);
-    if (const auto told = view.announced.find(bird::peer_of(session.protocol).value_or(session.protocol)); told != view.announced.end()) {
+    const auto told = view.announced.find(bird::peer_of(session.protocol).value_or(session.protocol));
+    if (told != view.announced.end()) {
       if (const auto& announced = told->second) {
         w.key("announced").begin_array();
         for (const Prefix& prefix : *announced) w.value(prefix.to_string());

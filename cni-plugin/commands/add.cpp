@@ -1,5 +1,5 @@
-// ADD of firn: lease, then attach; with another IPAM plugin record, interface, that plugin, the rest of the attach. The record always
-// comes first, so that a call killed at any point leaves one by which DEL, GC and the next ADD find what there is.
+// ADD of firn: lease, then attach; with another IPAM plugin record, interface, that plugin, the rest of the attach. The record
+// always comes first, so that a call killed at any point leaves one by which DEL, GC and the next ADD find what there is.
 #include <algorithm>
 
 #include "cni-plugin/commands/attachment.hpp"

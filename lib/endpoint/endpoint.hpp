@@ -52,8 +52,8 @@ uint32_t policy_table(int container_index);
 // Leftovers of ours under the names to be used (a killed attach, a detach that could not enter the namespace) are removed.
 Result<Attached> attach(netlink::Kernel& host, const netlink::Netns& container, const Spec& spec);
 // attach() in two steps, for an IPAM plugin that asks through the interface (DHCP). prepare(): the pair, both sides up, no IPv6
-// yet; the addresses and routes of `spec` do not matter. complete(): the rest of attach(). When one of them, or what is done between them,
-// fails: discard(), best effort, which leaves nothing of the interface.
+// yet; the addresses and routes of `spec` do not matter. complete(): the rest of attach(). When complete(), or what is done before
+// it, fails: discard(), best effort, which leaves nothing of the interface.
 Status prepare(netlink::Kernel& host, const netlink::Netns& container, const Spec& spec);
 Result<Attached> complete(netlink::Kernel& host, const netlink::Netns& container, const Spec& spec);
 void discard(netlink::Kernel& host, const netlink::Netns& container, const Spec& spec);

@@ -1,8 +1,8 @@
 // A thread of its own for the Supervisor: BIRD may take its time over an answer, or hang, and routes are repaired meanwhile.
 // Everything that waits for BIRD (start, check, configuration, questions) happens on this thread; others leave their wishes and
 // take the last report, which is at most a second or two old while BIRD answers.
-// Owns: the Supervisor (supervisor.hpp says what a kill -9 leaves) and the thread, which ends with the Keeper; with a BIRD that hangs
-// that takes the few seconds of the question in progress.
+// Owns: the Supervisor (supervisor.hpp says what a kill -9 leaves) and the thread, which ends with the Keeper; with a BIRD that
+// hangs that takes the few seconds of the question in progress.
 // Thread safety: all calls from one thread; `changed` is called on the keeper's own.
 #pragma once
 
@@ -26,7 +26,7 @@ namespace firn::routed::bird {
 
 struct Report {
   State state;
-  std::vector<Session> sessions;  // none while BIRD does not answer
+  std::vector<Session> sessions;                                 // none while BIRD does not answer
   std::map<std::string, Result<std::vector<Prefix>>> announced;  // peer's name -> prefixes told to it; established sessions only
 };
 
