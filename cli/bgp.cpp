@@ -22,7 +22,12 @@ Result<Exit> status(const Context& context) {
     table.add({s.peer, s.address, std::to_string(s.as_number), s.state, s.since, std::to_string(s.imported),
                std::to_string(s.exported), s.last_error});
   }
-  if (!context.json && table.empty()) context.err << "no sessions; make one with: firnctl bgp peer add NAME --address A --as N\n";
+  if (!context.json && table.empty()) {
+    // A BIRD that has peers and does not answer is no reason to make another.
+    const bool unknown = !view.running && view.state != "absent";
+    context.err << (unknown ? "the sessions are not known until BIRD answers\n"
+                            : "no sessions; make one with: firnctl bgp peer add NAME --address A --as N\n");
+  }
   return context.print(reply->root().dump(),
                        "BIRD: " + printable(view.summary()) + "\n" + (table.empty() ? "" : "\n" + table.text()));
 }

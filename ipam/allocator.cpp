@@ -31,51 +31,61 @@ int64_t released_before(const Clock& clock, const Options& options) {
   return std::max<int64_t>(0, clock.unix_seconds() - options.cooldown.count());
 }
 
+// The block of this host that has the address, in whatever pool; nothing when there is none.
+Result<std::optional<model::Block>> block_with(kv::Transaction& tx, const Address& address) {
+  auto pools = records::pools(tx);
+  if (!pools) return std::move(pools).error();
+  for (const model::Pool& pool : *pools) {
+    if (!pool.cidr.contains(address)) continue;
+    for (const model::Use use : {model::Use::routed, model::Use::bridged}) {
+      auto block = records::block(tx, keys::block(use, pool.name, Prefix::of(address, pool.block_size)));
+      if (!block || block->has_value()) return block;
+    }
+  }
+  return std::optional<model::Block>();
+}
+
+// The block of a lease, as it is now.
+Result<std::optional<model::Block>> block_of(kv::Transaction& tx, const model::Lease& lease, const model::Endpoint& endpoint) {
+  if (!endpoint.leased) return block_with(tx, lease.address);
+  // The lease does not say how its block is used; the kind of endpoint tells, nearly always.
+  const bool bridged = endpoint.kind == model::EndpointKind::address;
+  for (const bool second : {false, true}) {
+    const model::Use use = bridged != second ? model::Use::bridged : model::Use::routed;
+    auto block = records::block(tx, keys::block(use, lease.pool, lease.block));
+    if (!block || block->has_value()) return block;
+  }
+  return std::optional<model::Block>();
+}
+
 // Frees one address of an endpoint. An address that is not leased by it stays with its holder.
 Status give_back_lease(kv::Transaction& tx, const model::Endpoint& endpoint, const Address& address, int64_t now) {
   auto lease = records::lease(tx, address);
   if (!lease) return std::move(lease).error();
   if (!lease->has_value() || (*lease)->handle != model::handle_of(endpoint)) return {};
-  // The lease does not say how its block is used; the kind of endpoint tells, nearly always.
-  const bool bridged = endpoint.kind == model::EndpointKind::address;
-  for (const bool second : {false, true}) {
-    const model::Use use = bridged != second ? model::Use::bridged : model::Use::routed;
-    auto block = records::block(tx, keys::block(use, (*lease)->pool, (*lease)->block));
-    if (!block) return std::move(block).error();
-    if (!block->has_value()) continue;
+  auto block = block_of(tx, **lease, endpoint);
+  if (!block) return std::move(block).error();
+  if (block->has_value()) {
     const bool had_free = !(*block)->free.empty();
     if (give_back(**block, address, now)) records::put_block(tx, **block, had_free);
-    break;
   }
   tx.erase(keys::lease(address));
   return {};
 }
 
-// Who holds one of the addresses of an endpoint that has no leases: another IPAM plugin keeps its own state for each network, so
-// two networks of one subnet give an address out twice.
-Status refuse_held(kv::Transaction& tx, const model::Endpoint& endpoint) {
-  const auto held = [&](const Address& address, const std::string& holder) {
+// An address that another IPAM plugin gave out: a lease in our books too, so that it is not given out twice, by us or by two
+// networks of one subnet, for which such a plugin keeps separate books.
+Status hold_foreign(kv::Transaction& tx, const model::Endpoint& endpoint, const Address& address) {
+  auto lease = records::lease(tx, address);
+  if (!lease) return std::move(lease).error();
+  if (lease->has_value()) {
     return make_error(Code::conflict,
-                      "address " + address.to_string() + " for " + model::handle_of(endpoint) + " is held by " + holder);
-  };
-  for (const Address& address : endpoint.addresses) {
-    auto lease = records::lease(tx, address);
-    if (!lease) return std::move(lease).error();
-    if (lease->has_value()) return held(address, (*lease)->handle);
+                      "address " + address.to_string() + " for " + model::handle_of(endpoint) + " is held by " + (*lease)->handle);
   }
-  auto entries = tx.range(keys::endpoints);
-  if (!entries) return std::move(entries).error();
-  for (const kv::Entry& entry : *entries) {
-    for (const Address& address : endpoint.addresses) {
-      // Few records hold the text of the address at all; the others need no decoding.
-      if (entry.value.find('"' + address.to_string() + '"') == std::string::npos) continue;
-      auto other = records::read_endpoint(entry.key, entry.value);
-      if (!other) return std::move(other).error();
-      if (std::find(other->addresses.begin(), other->addresses.end(), address) != other->addresses.end()) {
-        return held(address, model::handle_of(*other));
-      }
-    }
-  }
+  auto block = block_with(tx, address);
+  if (!block) return std::move(block).error();
+  if (block->has_value() && take(**block, address)) records::put_block(tx, **block, true);
+  tx.put(keys::lease(address), model::encode(foreign_lease(endpoint, address)));
   return {};
 }
 
@@ -170,8 +180,12 @@ Status Allocator::record(const model::Endpoint& given) {
     if (auto status = check_boot(tx); !status) return status;
     auto existing = records::endpoint(tx, handle);
     if (!existing) return std::move(existing).error();
-    if (existing->has_value()) return make_error(Code::exists, "endpoint " + handle + " exists already");
-    if (auto free = refuse_held(tx, endpoint); !free) return free;
+    if (existing->has_value() && ((*existing)->leased || !(*existing)->addresses.empty())) {
+      return make_error(Code::exists, "endpoint " + handle + " exists already");
+    }
+    for (const Address& address : endpoint.addresses) {
+      if (auto status = hold_foreign(tx, endpoint, address); !status) return status;
+    }
     tx.put(keys::endpoint(handle), model::encode(endpoint));
     return {};
   });
@@ -187,10 +201,8 @@ Result<std::optional<model::Endpoint>> Allocator::release(const std::string& han
     auto endpoint = records::endpoint(tx, handle);
     if (!endpoint) return std::move(endpoint).error();
     if (!endpoint->has_value()) return {};
-    if ((*endpoint)->leased) {
-      for (const Address& address : (*endpoint)->addresses) {
-        if (auto status = give_back_lease(tx, **endpoint, address, clock_.unix_seconds()); !status) return status;
-      }
+    for (const Address& address : (*endpoint)->addresses) {
+      if (auto status = give_back_lease(tx, **endpoint, address, clock_.unix_seconds()); !status) return status;
     }
     tx.erase(keys::endpoint(handle));
     released = std::move(*endpoint);

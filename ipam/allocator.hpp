@@ -61,7 +61,9 @@ class Allocator {
   // address is held: the message names the holder), invalid (outside every pool, or reserved), not_found (no such pool),
   // denied (the pool of the asked address is disabled), unavailable (blocks could not be had now).
   Result<model::Endpoint> lease(model::Endpoint endpoint, model::Use use, const std::vector<AddressRequest>& requests);
-  // Records an endpoint whose addresses another IPAM plugin owns (endpoint.leased == false).
+  // Records an endpoint whose addresses another IPAM plugin owns (endpoint.leased == false): first without addresses, while that
+  // plugin is asked, then with them. No lease() gives these out while it is recorded. Errors: exists, conflict (an address is
+  // held: the message names the holder).
   Status record(const model::Endpoint& endpoint);
   // Drops the endpoint and its leases; returns what it was, or nothing when there was none (idempotent). Addresses that are
   // not leased by this handle stay with their holder.

@@ -149,11 +149,9 @@ class Checker {
         if (!alone) {
           add(ProblemKind::address_conflict, text, "is recorded for " + other->second + " and for " + handle + "; stop one of them",
               gone);
-        } else if (!endpoint.leased) {
-          continue;  // another IPAM plugin's
         } else if (lease == store_.leases.end()) {
           if (store_.damaged.count(keys::lease(address)) != 0) continue;
-          const bool home = block_with(store_, address) != nullptr || pool_with(store_, address);
+          const bool home = !endpoint.leased || block_with(store_, address) != nullptr || pool_with(store_, address);
           add(ProblemKind::endpoint_without_lease, handle,
               "uses " + text + ", which is not leased to it" + (home ? "" : "; no pool of this host has the address"),
               home || gone);
@@ -173,9 +171,10 @@ class Checker {
           add(ProblemKind::lease_without_endpoint, text, "is leased to " + lease.handle + ", which is not attached");
         }
       } else if (const auto& own = holder->second.addresses;
-                 !holder->second.leased || std::find(own.begin(), own.end(), address) == own.end()) {
+                 std::find(own.begin(), own.end(), address) == own.end()) {
         add(ProblemKind::lease_without_endpoint, text, "is leased to " + lease.handle + ", which does not use it");
       }
+      if (lease.pool.empty()) continue;  // another IPAM plugin's: of no block
       const model::Block* block = block_with(store_, address);
       if (block == nullptr) {
         const bool home = pool_with(store_, address);

@@ -98,9 +98,12 @@ class Rebuild {
 
   void assign_leases() {
     for (const model::Endpoint& endpoint : kept_) {
-      if (!endpoint.leased) continue;
       for (const Address& address : endpoint.addresses) {
         if (leases_.count(address) != 0) continue;
+        if (!endpoint.leased) {
+          leases_[address] = foreign_lease(endpoint, address);
+          continue;
+        }
         const auto old = old_.leases.find(address);
         if (const auto index = block_of(address, endpoint.kind)) {
           const model::Block& block = blocks_[*index];
@@ -150,6 +153,7 @@ class Rebuild {
     blocks_ = std::move(kept);
     if (all) return;
     for (auto& [address, lease] : leases_) {
+      if (lease.pool.empty()) continue;  // another IPAM plugin's
       const auto block =
           std::find_if(blocks_.begin(), blocks_.end(), [&a = address](const auto& b) { return b.prefix.contains(a); });
       if (block == blocks_.end()) continue;
@@ -262,6 +266,10 @@ Status rebuild(kv::Transaction& tx, const RebuildOptions& options) {
   auto snapshot = read_snapshot(tx);
   if (!snapshot) return std::move(snapshot).error();
   return Rebuild(tx, options, std::move(*snapshot)).run();
+}
+
+model::Lease foreign_lease(const model::Endpoint& endpoint, const Address& address) {
+  return {address, model::handle_of(endpoint), "", Prefix::host(address)};
 }
 
 bool namespace_alive(const model::Endpoint& endpoint) {

@@ -36,6 +36,9 @@ struct RebuildOptions {
 };
 Status rebuild(kv::Transaction& tx, const RebuildOptions& options);
 
+// The lease of an address that another IPAM plugin gave out: of no pool and no block, whatever block may have the address.
+model::Lease foreign_lease(const model::Endpoint& endpoint, const Address& address);
+
 // Whether the network namespace an endpoint was attached to is still there: its path is a namespace of that kind, and of
 // that inode when the record has one. Not being allowed to look counts as "there". Without a path: false.
 bool namespace_alive(const model::Endpoint& endpoint);

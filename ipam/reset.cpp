@@ -27,7 +27,6 @@ Result<std::string> reset_node_store(const std::string& path, kv::Store* cluster
     for (model::Endpoint endpoint : live) {
       endpoint.boot_id = boot_id;
       tx.put(keys::endpoint(model::handle_of(endpoint)), model::encode(endpoint));
-      if (!endpoint.leased) continue;
       for (const Address& address : endpoint.addresses) {
         tx.put(keys::lease(address),
                model::encode(model::Lease{address, model::handle_of(endpoint), "unknown", Prefix::host(address)}));

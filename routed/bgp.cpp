@@ -31,9 +31,8 @@ bool is_there(const std::string& path) {
   return ::stat(path.c_str(), &info) == 0;
 }
 
-bird::Settings settings_from(const BirdConfig& config, const std::string& run_dir, std::function<std::vector<Prefix>()> blocks) {
+bird::Settings settings_from(const BirdConfig& config, const std::string& run_dir) {
   bird::Settings out;
-  out.blocks = std::move(blocks);
   out.supervise = config.supervise;
   out.binary = config.binary;
   out.run_directory = run_dir + "/bird";
@@ -45,7 +44,7 @@ bird::Settings settings_from(const BirdConfig& config, const std::string& run_di
 
 Bgp::Bgp(loop::Loop& loop, Log& log, const Clock& clock, const BirdConfig& config, const std::string& run_dir,
          std::function<std::vector<Prefix>()> blocks)
-    : loop_(loop), log_(log), settings_(settings_from(config, run_dir, std::move(blocks))), supervisor_(settings_, clock) {}
+    : loop_(loop), log_(log), clock_(clock), blocks_(std::move(blocks)), settings_(settings_from(config, run_dir)) {}
 
 Result<std::optional<bird::Rendered>> Bgp::wanted(kv::Store& cluster, const std::string& node_name) {
   const auto node = cluster.get(keys::node(node_name));
@@ -71,7 +70,7 @@ Result<std::optional<bird::Rendered>> Bgp::wanted(kv::Store& cluster, const std:
   }
   configured_ = !peers.empty();
   // Without peers nothing is started; a BIRD of an earlier run must still hear that its peers are gone.
-  if (!configured_ && !started_ && !is_there(settings_.config_path())) return std::optional<bird::Rendered>{};
+  if (!configured_ && keeper_ == nullptr && !is_there(settings_.config_path())) return std::optional<bird::Rendered>{};
   auto config = bird::select(settings, *record, peers);
   if (!config) return std::move(config).error();
   config->log_file = settings_.log_path();
@@ -99,28 +98,33 @@ void Bgp::update(kv::Store* cluster, const std::string& node_name) {
   }
   reason_ = configured_ ? "" : "no BGP peers are configured for this node (firnctl bgp peer add)";
   if (!*rendered) return;
-  started_ = true;
-  supervisor_.want(std::move(**rendered));
-  tick();
+  if (!start_keeper()) return;
+  keeper_->want(std::move(**rendered));
 }
 
-void Bgp::tick() {
-  // The supervisor may close the descriptor that is watched.
-  exit_watch_.cancel();
-  const auto next = supervisor_.tick();
-  timer_ = loop_.after(next, [this] { tick(); });
-  if (supervisor_.exit_fd() >= 0) {
-    auto watch = loop_.readable(supervisor_.exit_fd(), [this] { tick(); });
-    if (watch) exit_watch_ = std::move(*watch);
+bool Bgp::start_keeper() {
+  if (keeper_ != nullptr) return true;
+  auto keeper = bird::Keeper::start(settings_, clock_, [this] { loop_.post([this] { report(); }); });
+  if (!keeper) {
+    reason_ = keeper.error().message;
+    log_.repeated(Level::error, "bgp keeper", "BGP: " + reason_);
+    return false;
   }
-  report();
+  keeper_ = *std::move(keeper);
+  blocks_changed();
+  return true;
+}
+
+void Bgp::blocks_changed() {
+  if (keeper_ != nullptr) keeper_->set_blocks(blocks_());
 }
 
 void Bgp::report() {
-  const bird::State& state = supervisor_.state();
+  const bird::State state = keeper_->report({}).state;
   if (state.phase == bird::Phase::starting) return;
   std::string now;
-  if (!state.daemon_error.empty()) now = "BIRD is not running: " + state.daemon_error;
+  if (state.phase == bird::Phase::silent) now = state.daemon_error;
+  else if (!state.daemon_error.empty()) now = "BIRD is not running: " + state.daemon_error;
   else if (!state.config_error.empty()) now = "BIRD refused its configuration, the one before stays in force: " + state.config_error;
   else if (state.in_force) now = "BIRD " + state.version + " runs with the wanted configuration";
   if (now.empty() || now == reported_) return;
@@ -129,17 +133,17 @@ void Bgp::report() {
   else log_.warning(now);
 }
 
-Bgp::View Bgp::view() {
+Bgp::View Bgp::view(std::chrono::milliseconds patience) {
   View out;
   out.configured = configured_;
-  out.bird = supervisor_.state();
-  out.running = out.bird.phase == bird::Phase::running;
   out.reason = reason_;
+  if (keeper_ == nullptr) return out;
+  bird::Report report = keeper_->report(patience);
+  out.bird = std::move(report.state);
+  out.running = out.bird.phase == bird::Phase::running;
   if (out.reason.empty()) out.reason = !out.bird.daemon_error.empty() ? out.bird.daemon_error : out.bird.config_error;
-  if (!out.running) return out;
-  auto sessions = supervisor_.sessions();
-  if (sessions) out.sessions = std::move(*sessions);
-  else if (out.reason.empty()) out.reason = sessions.error().message;
+  out.sessions = std::move(report.sessions);
+  out.announced = std::move(report.announced);
   return out;
 }
 

@@ -174,6 +174,7 @@ void Daemon::take_link(const netlink::Event& event) {
 
 void Daemon::hand_over_changes() {
   Changes changes = compute_.take_changes();
+  if (!changes.routes.empty()) bgp_.blocks_changed();
   for (auto& [key, route] : changes.routes) {
     // Nobody but this daemon writes blackholes: no reason to wait.
     const bool alone = route && route->type == netlink::RouteType::blackhole;

@@ -85,6 +85,11 @@ class Driver {
     if (in_place(key)) drift(key);
     map_.observe_removed(key);
   }
+  // Somebody else's object at this place has gone: what failed because of it need not wait.
+  void cleared(const Key& key) {
+    const auto wait = waits_.find(key);
+    if (wait != waits_.end() && wait->second.delay.count() > 0) waits_.erase(wait);
+  }
   // The kernel dropped these with their link, by itself and without telling.
   template <class Predicate>
   void forget_actual_if(Predicate gone) {

@@ -42,10 +42,12 @@ void observe(RouteDriver& driver, const netlink::Route& route, bool removed) {
   const bool ours = route.protocol == netlink::route_protocol;
   if (removed) {
     if (ours) driver.observe_removed(key);
+    else driver.cleared(key);
   } else if (ours) {
     driver.observe(key, comparable(route));
   } else if (driver.desires(key) && driver.has_actual(key)) {
-    // Somebody else's route at our destination and metric: a replacement, of which the kernel tells only the new one.
+    // Somebody else's route at our destination and metric: a replacement, of which the kernel tells only the new one. Or it was put
+    // before ours; the kernel then refuses ours as one that is there already, and that ends as a conflict.
     driver.observe_removed(key);
   }
 }

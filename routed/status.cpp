@@ -6,6 +6,9 @@
 namespace firn::routed {
 namespace {
 
+// The loop waits no longer than that for BIRD; a scrape not at all.
+constexpr std::chrono::milliseconds patience{10};
+
 std::string failure(const Error& error) {
   json::Writer w;
   w.begin_object().field("ok", false).field("error", error.message).field("code", to_string(error.code)).end_object();
@@ -64,7 +67,7 @@ std::string Daemon::answer(std::string_view request) {
 }
 
 std::string Daemon::status() {
-  const Bgp::View view = bgp_.view();
+  const Bgp::View view = bgp_.view(patience);
   json::Writer w;
   w.begin_object().field("ok", true).field("version", FIRN_VERSION);
   w.field("uptimeSeconds", clock_.unix_seconds() - started_at_).field("stateDir", config_.state_dir);
@@ -91,7 +94,7 @@ std::string Daemon::status() {
 }
 
 std::string Daemon::bgp_details() {
-  const Bgp::View view = bgp_.view();
+  const Bgp::View view = bgp_.view(patience);
   json::Writer w;
   w.begin_object().field("ok", true);
   write_bird(w, view, bgp_.supervised());
@@ -99,9 +102,9 @@ std::string Daemon::bgp_details() {
   for (const bird::Session& session : view.sessions) {
     write_session(w, session);
     w.field("localAs", session.local_as).field("holdTime", session.hold_time).field("keepaliveTime", session.keepalive_time);
-    if (session.established()) {
-      const auto announced = bgp_.announced(bird::peer_of(session.protocol).value_or(session.protocol));
-      if (announced) {
+    const auto told = view.announced.find(bird::peer_of(session.protocol).value_or(session.protocol));
+    if (told != view.announced.end()) {
+      if (const auto& announced = told->second) {
         w.key("announced").begin_array();
         for (const Prefix& prefix : *announced) w.value(prefix.to_string());
         w.end_array();
@@ -120,7 +123,7 @@ Gauges Daemon::gauges() {
   out.routes_desired = routes_.desired();
   out.routes_actual = routes_.actual();
   out.routes_pending = routes_.pending();
-  for (const bird::Session& session : bgp_.view().sessions) {
+  for (const bird::Session& session : bgp_.view({}).sessions) {
     const auto name = bird::peer_of(session.protocol);
     if (!name) continue;
     Gauges::Peer peer{*name, session.established(), {}};

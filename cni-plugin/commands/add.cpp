@@ -1,5 +1,5 @@
-// ADD of firn: lease, then attach. The lease comes first, so that a call killed at any point leaves a record by which DEL, GC and
-// the next ADD find what there is.
+// ADD of firn: lease, then attach; with another IPAM plugin record, interface, that plugin, the rest of the attach. The record
+// always comes first, so that a call killed at any point leaves one by which DEL, GC and the next ADD find what there is.
 #include <algorithm>
 
 #include "cni-plugin/commands/attachment.hpp"
@@ -49,7 +49,7 @@ class Add {
     for (const ResultRoute& route : call_.config.ipam.routes) routes_.push_back(route.destination);
 
     Rollback undo;
-    if (auto got = addresses(wanted, undo); !got) return std::move(got).fault();
+    if (auto got = delegated() ? delegated_addresses(wanted, undo) : addresses(wanted, undo); !got) return std::move(got).fault();
     if (finished_) return Added{.text = *std::move(finished_), .made = false};
     if (record_.mtu < least_mtu_v6 && has_v6(record_.addresses)) {
       return fault(FaultCode::invalid_config,
@@ -58,14 +58,8 @@ class Add {
     }
     if (auto made = prepare_host(); !made) return std::move(made).fault();
     const endpoint::Spec spec = spec_of(record_, call_.config, routes_);
-    auto attached = endpoint::attach(kernel_, netns_, spec);
-    if (!attached) {
-      if (attached.error().is(Code::exists)) {
-        return fault(FaultCode::invalid_environment, "CNI_IFNAME: " + attached.error().message, "DEL what made it first");
-      }
-      if (attached.error().is(Code::invalid)) return config_fault(attached.error());
-      return kernel_fault(attached.error());
-    }
+    auto attached = delegated() ? endpoint::complete(kernel_, netns_, spec) : endpoint::attach(kernel_, netns_, spec);
+    if (!attached) return attach_fault(attached.error());
     undo.commit();
     CniResult result = result_of(record_, call_.config, spec, *attached);
     if (result.dns.empty()) result.dns = std::move(delegate_dns_);
@@ -75,9 +69,16 @@ class Add {
  private:
   bool delegated() const { return call_.config.ipam.type != own_ipam; }
 
+  static Fault attach_fault(const Error& error) {
+    if (error.is(Code::exists)) {
+      return fault(FaultCode::invalid_environment, "CNI_IFNAME: " + error.message, "DEL what made it first");
+    }
+    if (error.is(Code::invalid)) return config_fault(error);
+    return kernel_fault(error);
+  }
+
   // Leases the addresses and writes the record; sets finished_ when the attachment is there already.
   Answer addresses(const model::Endpoint& wanted, Rollback& undo) {
-    if (delegated()) return delegated_addresses(wanted, undo);
     auto needs = needs_of(call_, state_);
     if (!needs) return std::move(needs).fault();
     auto leased = lease(state_, wanted, model::Use::routed, *needs);
@@ -91,13 +92,20 @@ class Add {
     return Done{};
   }
 
+  // The interface is there before the other plugin is asked, which may ask through it (dhcp does), and the record before both.
   Answer delegated_addresses(const model::Endpoint& wanted, Rollback& undo) {
     if (auto gone = take_over(wanted, nullptr); !gone || finished_) return gone;
-    auto result = delegate_add(call_);
-    if (!result) return std::move(result).fault();
-    undo.add([this] { (void)run_delegate(call_, Verb::del); });
     record_ = wanted;
     record_.leased = false;
+    if (auto recorded = state_.allocator().record(record_); !recorded) return lease_fault(recorded.error());
+    undo.add([this] { (void)state_.allocator().release(handle_); });
+    if (auto prepared = endpoint::prepare(kernel_, netns_, spec_of(record_, call_.config, {})); !prepared) {
+      return attach_fault(prepared.error());
+    }
+    undo.add([this] { endpoint::discard(kernel_, netns_, spec_of(record_, call_.config, {})); });
+    undo.add([this] { (void)run_delegate(call_, Verb::del); });
+    auto result = delegate_add(call_);
+    if (!result) return std::move(result).fault();
     for (const IpConfig& ip : result->ips) record_.addresses.push_back(ip.address.address);
     for (const ResultRoute& route : result->routes) {
       const bool reachable = route.destination.family() == Family::v4 ? has_v4(record_.addresses) : has_v6(record_.addresses);
@@ -105,7 +113,6 @@ class Add {
     }
     delegate_dns_ = result->dns;
     if (auto recorded = state_.allocator().record(record_); !recorded) return lease_fault(recorded.error());
-    undo.add([this] { (void)state_.allocator().release(handle_); });
     return Done{};
   }
 
@@ -132,6 +139,7 @@ class Add {
 
   // Sets finished_ for an intact one; Done without that: it is incomplete.
   Answer judge_here(const model::Endpoint& old, const model::Endpoint& wanted, const std::vector<Need>* needs) {
+    if (old.addresses.empty()) return Done{};  // killed before the other IPAM plugin had answered
     const endpoint::Spec spec = spec_of(old, call_.config, routes_);
     auto intact = endpoint::check(kernel_, netns_, spec);
     if (!intact && intact.error().is(Code::not_found)) return Done{};

@@ -163,20 +163,12 @@ Outcome<CniResult> delegate_add(const Call& call) {
   auto text = run_delegate(call, Verb::add);
   if (!text) return std::move(text).fault();
   const std::string what = "IPAM plugin " + call.config.ipam.type + ", ADD";
-  std::optional<Fault> problem;
-  CniResult result;
-  if (auto document = json::Document::parse(*text); !document) {
-    problem = broken(what, document.error().message);
-  } else if (auto parsed = parse_result(document->root()); !parsed) {
-    problem = broken(what, parsed.error().message);
-  } else if (parsed->ips.empty()) {
-    problem = broken(what, "its result has no addresses");
-  } else {
-    result = *std::move(parsed);
-  }
-  if (!problem) return result;
-  (void)run_delegate(call, Verb::del);
-  return *std::move(problem);
+  auto document = json::Document::parse(*text);
+  if (!document) return broken(what, document.error().message);
+  auto result = parse_result(document->root());
+  if (!result) return broken(what, result.error().message);
+  if (result->ips.empty()) return broken(what, "its result has no addresses");
+  return *std::move(result);
 }
 
 }  // namespace firn::cni

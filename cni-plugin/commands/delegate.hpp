@@ -15,7 +15,7 @@ namespace firn::cni {
 Outcome<std::string> run_delegate(const Call& call, Verb verb);
 // DEL of another attachment than the call's: GC's way of giving an address back.
 Outcome<std::string> release_by_delegate(const Call& call, const model::Endpoint& record);
-// ADD, with its result read. Without addresses it is a fault, and the plugin's DEL has been called.
+// ADD, with its result read. Without addresses it is a fault. After any fault the plugin's DEL is due, as the spec says.
 Outcome<CniResult> delegate_add(const Call& call);
 
 }  // namespace firn::cni

@@ -1,6 +1,5 @@
 // Making an endpoint: the pair, then each side in one batch, from the host inwards.
 #include "lib/base/file.hpp"
-#include "lib/base/rollback.hpp"
 #include "lib/endpoint/endpoint.hpp"
 #include "lib/endpoint/inside.hpp"
 #include "lib/endpoint/parts.hpp"
@@ -125,13 +124,18 @@ Result<Attached> configure_container(const Netns& container, const Spec& spec) {
   return attached;
 }
 
-Status check_spec(const Spec& spec) {
-  if (spec.addresses.empty()) return make_error(Code::invalid, "an interface needs an address");
+// What must be right before the pair is made.
+Status check_names(const Spec& spec) {
   if (auto name = IfName::parse(spec.ifname); !name) return std::move(name).error();
   if (auto name = IfName::parse(spec.host_ifname); !name) return std::move(name).error();
   if (spec.mac.is_zero() || !spec.mac.is_unicast()) {
     return make_error(Code::invalid, "MAC address " + spec.mac.to_string() + " is no unicast address");
   }
+  return {};
+}
+
+Status check_addresses(const Spec& spec) {
+  if (spec.addresses.empty()) return make_error(Code::invalid, "an interface needs an address");
   for (const Prefix& route : spec.routes) {
     if (!has_family(spec.addresses, route.family())) {
       return make_error(Code::invalid, "route " + route.to_string() + " has no address of its family to start from");
@@ -140,24 +144,49 @@ Status check_spec(const Spec& spec) {
   return {};
 }
 
+// Once the pair is there.
+Result<Attached> configure(Kernel& host, const Netns& container, const Spec& spec) {
+  if (auto done = configure_host(host, spec); !done) return std::move(done).error();
+  return configure_container(container, spec);
+}
+
 }  // namespace
 
 Result<Attached> attach(Kernel& host, const Netns& container, const Spec& spec) {
-  if (auto valid = check_spec(spec); !valid) return std::move(valid).error();
+  if (auto valid = check_names(spec); !valid) return std::move(valid).error();
+  if (auto valid = check_addresses(spec); !valid) return std::move(valid).error();
   if (auto created = create(host, container, spec); !created) return std::move(created).error();
-  Rollback undo;
-  // Takes the peer, and all routes and neighbours on both sides, with it. The container's rules go first: they outlive links.
-  undo.add([&] {
-    forget_rules(container, spec);
-    if (auto index = host.index_of(spec.host_ifname)) {
-      const netlink::Request request = netlink::DeleteLink{*index};
-      (void)host.apply({&request, 1});
-    }
-  });
-  if (auto done = configure_host(host, spec); !done) return std::move(done).error();
-  auto attached = configure_container(container, spec);
-  if (attached) undo.commit();
+  auto attached = configure(host, container, spec);
+  if (!attached) discard(host, container, spec);
   return attached;
+}
+
+Status prepare(Kernel& host, const Netns& container, const Spec& spec) {
+  if (auto valid = check_names(spec); !valid) return valid;
+  if (auto created = create(host, container, spec); !created) return created;
+  // As later, but without addresses: both sides are up, and have no IPv6 before an address of it is there.
+  Spec bare = spec;
+  bare.addresses.clear();
+  bare.routes.clear();
+  if (auto done = configure(host, container, bare); !done) {
+    discard(host, container, spec);
+    return std::move(done).error();
+  }
+  return {};
+}
+
+Result<Attached> complete(Kernel& host, const Netns& container, const Spec& spec) {
+  if (auto valid = check_addresses(spec); !valid) return std::move(valid).error();
+  return configure(host, container, spec);
+}
+
+// Takes the peer, and all routes and neighbours on both sides, with it. The container's rules go first: they outlive links.
+void discard(Kernel& host, const Netns& container, const Spec& spec) {
+  forget_rules(container, spec);
+  if (auto index = host.index_of(spec.host_ifname)) {
+    const netlink::Request request = netlink::DeleteLink{*index};
+    (void)host.apply({&request, 1});
+  }
 }
 
 }  // namespace firn::endpoint

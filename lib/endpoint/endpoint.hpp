@@ -51,6 +51,12 @@ uint32_t policy_table(int container_index);
 // Everything, or nothing: on failure what was made is removed again. Code::exists when ifname is taken in the container.
 // Leftovers of ours under the names to be used (a killed attach, a detach that could not enter the namespace) are removed.
 Result<Attached> attach(netlink::Kernel& host, const netlink::Netns& container, const Spec& spec);
+// attach() in two steps, for an IPAM plugin that asks through the interface (DHCP). prepare(): the pair, both sides up, no IPv6
+// yet; the addresses and routes of `spec` do not matter. complete(): the rest of attach(). When complete(), or what is done before
+// it, fails: discard(), best effort, which leaves nothing of the interface.
+Status prepare(netlink::Kernel& host, const netlink::Netns& container, const Spec& spec);
+Result<Attached> complete(netlink::Kernel& host, const netlink::Netns& container, const Spec& spec);
+void discard(netlink::Kernel& host, const netlink::Netns& container, const Spec& spec);
 
 // Makes the link dead (down, without routes, in the dead group) and frees the name inside the container. Nothing to do is success.
 // `container` may be null (namespace gone or unknown). Deleting costs 20 ms of grace periods: reap() does it for many at once.

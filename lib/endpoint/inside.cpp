@@ -12,7 +12,8 @@ namespace {
 struct Setting {
   std::string_view name, value;
 };
-constexpr Setting ipv6_on[] = {{"disable_ipv6", "0"}, {"accept_ra", "0"}, {"accept_dad", "0"}};
+// Switched on last: a link that is up already (complete() after prepare()) makes its link-local address at that moment.
+constexpr Setting ipv6_on[] = {{"accept_ra", "0"}, {"accept_dad", "0"}, {"disable_ipv6", "0"}};
 constexpr Setting ipv6_off[] = {{"disable_ipv6", "1"}};
 
 std::span<const Setting> ipv6_settings(bool wanted) {

@@ -44,6 +44,7 @@ class Control {
   // Has BIRD read the kernel's table now, of every kernel protocol that `pattern` matches.
   Status scan_kernel(std::string_view pattern);
 
+  bool open() const { return static_cast<bool>(fd_); }
   // The process that listens on the socket, as the kernel recorded it.
   pid_t daemon_pid() const { return daemon_pid_; }
 

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <utility>
 
 #include "lib/base/file.hpp"
@@ -22,7 +23,13 @@ constexpr size_t max_config = 16 * 1024 * 1024;
 constexpr milliseconds quiet{30'000};  // nothing to do: exit_fd and want() wake the loop
 constexpr milliseconds start_poll{20};
 constexpr milliseconds start_patience{10'000};  // for the first answer of a BIRD just started
+// A BIRD that is busy or silent now may be neither in a moment, whereas one that refused a text will refuse it again.
+constexpr milliseconds ask_again{1000};
+constexpr milliseconds longest_delay{30'000};
 constexpr std::string_view nothing_yet = "# firn-routed has no configuration that BIRD accepts yet.\n";
+
+// Nobody listens on the socket.
+bool nobody(const Error& error) { return error.is(Code::unavailable) && (error.sys == ENOENT || error.sys == ECONNREFUSED); }
 
 }  // namespace
 
@@ -31,6 +38,7 @@ std::string_view to_string(Phase phase) {
     case Phase::idle: return "idle";
     case Phase::starting: return "starting";
     case Phase::running: return "running";
+    case Phase::silent: return "silent";
     case Phase::down: return "down";
   }
   return "unknown";
@@ -41,9 +49,9 @@ std::string Settings::socket_path() const {
   return supervise ? run_directory + "/bird.ctl" : "/run/bird/bird.ctl";
 }
 
-void Supervisor::Backoff::fail(TimePoint now) {
+void Supervisor::Backoff::fail(TimePoint now, Milliseconds most) {
   const bool forgiven = now > due + seconds(60);
-  delay = forgiven ? milliseconds(1000) : std::clamp<milliseconds>(delay * 2, milliseconds(1000), milliseconds(30'000));
+  delay = forgiven ? milliseconds(1000) : std::clamp(delay * 2, milliseconds(1000), most);
   due = now + delay;
 }
 
@@ -91,7 +99,13 @@ void Supervisor::note_death(TimePoint now) {
   state_.in_force = false;
   state_.daemon_error = how;
   if (settings_.supervise) ++state_.restarts;
-  start_backoff_.fail(now);
+  start_backoff_.fail(now, longest_delay);
+}
+
+void Supervisor::note_silence(const Error& error) {
+  control_.reset();
+  state_.phase = Phase::silent;
+  state_.daemon_error = "BIRD is there and does not answer: " + error.message;
 }
 
 // Adopts whoever answers on the socket; when nobody can answer and BIRD is ours to run, starts it.
@@ -104,12 +118,16 @@ std::chrono::milliseconds Supervisor::find_daemon(TimePoint now) {
     return start_poll;
   }
   // A process that listens but does not answer, or whose socket we may not use, is not replaced: two BIRDs would fight.
-  const int err = control.error().sys;
-  const bool nobody = control.error().is(Code::unavailable) && (err == ENOENT || err == ECONNREFUSED);
+  const bool free = nobody(control.error());
   if (state_.phase == Phase::starting && now < started_ + start_patience) return start_poll;
+  // EAGAIN: it has not taken those who asked before.
+  if (!free && (control.error().is(Code::unavailable) || control.error().sys == EAGAIN)) {
+    note_silence(control.error());
+    return ask_again;
+  }
   state_.daemon_error = control.error().message;
   state_.phase = Phase::down;
-  if (settings_.supervise && nobody && !process_) {
+  if (settings_.supervise && free && !process_) {
     if (auto status = start(); status) {
       started_ = now;
       state_.daemon_error = "BIRD has just been started and does not answer yet";
@@ -118,7 +136,7 @@ std::chrono::milliseconds Supervisor::find_daemon(TimePoint now) {
       state_.daemon_error = status.error().message;
     }
   }
-  start_backoff_.fail(now);
+  start_backoff_.fail(now, longest_delay);
   return left(start_backoff_.due);
 }
 
@@ -165,14 +183,14 @@ void Supervisor::adopt(Control control) {
   auto status = control.status();  // after open_process: the process we watch is the one that answers
   if (!status) {
     state_.daemon_error = status.error().message;
-    start_backoff_.fail(clock_.steady());
+    start_backoff_.fail(clock_.steady(), longest_delay);
     return;
   }
   // Before the routes of render_start() go, the same ones of the kernel must be there.
   if (state_.phase == Phase::starting) {
     if (auto scanned = control.scan_kernel("firn_kernel*"); !scanned) {
       state_.daemon_error = scanned.error().message;
-      start_backoff_.fail(clock_.steady());
+      start_backoff_.fail(clock_.steady(), longest_delay);
       return;
     }
   }
@@ -192,8 +210,9 @@ std::chrono::milliseconds Supervisor::settle(TimePoint now) {
   if (auto status = apply(); !status) {
     state_.config_error = status.error().message;
     // The stream may be lost: find_daemon() tells a dead BIRD from a closed connection.
-    if (status.error().is(Code::unavailable)) control_.reset();
-    apply_backoff_.fail(now);
+    const bool passing = status.error().is(Code::unavailable);
+    if (passing) control_.reset();
+    apply_backoff_.fail(now, passing ? ask_again : longest_delay);
     return apply_backoff_.delay;
   }
   state_.in_force = true;
@@ -291,8 +310,9 @@ Result<T> Supervisor::ask(Ask question) {
   }
   Result<T> answer = question(*control_);
   // Once more on a fresh connection: BIRD may have restarted since the last question.
-  if (!answer && answer.error().is(Code::unavailable)) {
+  if (!answer && answer.error().is(Code::unavailable) && !control_->open()) {
     auto again = Control::connect(settings_.socket_path());
+    if (!again && !nobody(again.error())) note_silence(again.error());
     if (!again || again->daemon_pid() != state_.pid) return answer;
     control_ = *std::move(again);
     return question(*control_);

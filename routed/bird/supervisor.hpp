@@ -8,8 +8,10 @@
 // "The file matches" is not "the daemon loaded it". A kill -9 of us leaves BIRD as it is; the next tick() starts from these.
 // A BIRD that dies is started again after 1 s, doubling to 30 s, with -R so that its peers keep its routes meanwhile.
 //
-// For a single-threaded loop: tick() does one short step (each command to BIRD is limited to 2 s) and says when to be called
-// again; call it sooner when exit_fd() is readable or want() was called. Thread safety: one thread.
+// A BIRD that is there and does not answer is asked again every second, and never replaced: two of them would fight.
+//
+// tick() does one step (each command to BIRD is limited to 2 s) and says when to be called again; call it sooner when exit_fd() is
+// readable or want() was called. keeper.hpp does that on a thread of its own. Thread safety: one thread.
 #pragma once
 
 #include <chrono>
@@ -45,6 +47,7 @@ enum class Phase {
   idle,      // no configuration wanted yet
   starting,  // started, does not answer yet
   running,   // answers
+  silent,    // there, and does not answer
   down,      // not there; waiting for the next attempt
 };
 std::string_view to_string(Phase phase);
@@ -58,6 +61,7 @@ struct State {
   bool in_force = false;     // the wanted configuration is the one BIRD acknowledged
   std::string daemon_error;  // why BIRD is not running, "" when it is
   std::string config_error;  // why the wanted configuration is not in force, with BIRD's file:line; "" otherwise
+  bool operator==(const State&) const = default;
 };
 
 class Supervisor {
@@ -80,11 +84,11 @@ class Supervisor {
   using Milliseconds = std::chrono::milliseconds;
   using TimePoint = std::chrono::steady_clock::time_point;
 
-  // 1 s doubling to 30 s; forgiven after a minute of quiet.
+  // 1 s doubling to `most`; forgiven after a minute of quiet.
   struct Backoff {
     Milliseconds delay{0};
     TimePoint due{};
-    void fail(TimePoint now);
+    void fail(TimePoint now, Milliseconds most);
   };
   struct Acknowledged {
     std::string instance, text;
@@ -94,6 +98,7 @@ class Supervisor {
   Status start();
   void adopt(Control control);
   void note_death(TimePoint now);
+  void note_silence(const Error& error);
   Milliseconds settle(TimePoint now);
   Status apply();
   Status apply_supervised();

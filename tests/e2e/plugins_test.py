@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""The reference plugins chained behind firn, and firn-ipam under the reference bridge and macvlan."""
+"""The reference plugins chained behind firn, firn-ipam under the reference bridge and macvlan, and firn over the reference dhcp."""
 
 import json
+import threading
 
 import case
 import cni
@@ -112,6 +113,66 @@ class DelegatedAddresses(case.LabCase):
         other = self.lab.host("other")
         self.lab.link(self.host, "eth0", other, "eth0", [], ["10.64.0.200/24"])
         self.two_containers_reach_each_other({"type": "macvlan", "master": "eth0", "ipam": SUBNET})
+
+
+class AddressesByDhcp(case.LabCase):
+    """firn's links lead to the host and no further, so the DHCP server is one of the host's, on its end of the link."""
+
+    SERVER = "192.0.2.53"
+
+    def setUp(self):
+        super().setUp()
+        self.host = self.lab.host("h1")
+        self.client = uplink(self.lab, self.host)
+        self.firn = Firn(self.host)
+        # The server's address, which a container reaches by its default route when it renews.
+        self.host.run("ip", "address", "add", f"{self.SERVER}/32", "dev", "lo")
+        socket = "/run/cni-dhcp.sock"
+        self.daemon = self.host.start("dhcp", f"{cni.REFERENCE}/dhcp", "daemon", "-socketpath", socket, "-timeout", "1s", "-resendmax", "1s")
+        wait_for("the dhcp daemon listens", lambda: self.host.ok("test", "-S", socket))
+        self.network = cni.Network(self.host, "lan", [{"type": "firn", "ipam": {"type": "dhcp", "daemonSocketPath": socket}}])
+
+    def serve(self, link):
+        """A DHCP server on one link of the host."""
+        self.host.write("/etc/udhcpd.conf", f"interface {link}\nstart 10.64.9.10\nend 10.64.9.20\nlease_file /run/udhcpd.leases\n"
+                        f"pidfile /run/udhcpd.pid\nopt subnet 255.255.255.0\nopt router 10.64.9.1\nopt lease 600\n")
+        self.host.run("touch", "/run/udhcpd.leases")
+        return self.host.start("udhcpd", "busybox", "udhcpd", "-f", "-I", self.SERVER, "/etc/udhcpd.conf")
+
+    def test_a_server_on_the_hosts_end_of_the_link_is_asked(self):
+        netns = self.host.netns("web")
+        answers = []
+        attach = threading.Thread(target=lambda: answers.append(self.network.add("web", netns)))
+        attach.start()
+        try:
+            link = wait_for("the link of the container", lambda: self.link_of("web"))
+            self.serve(link)
+        finally:
+            attach.join(60)
+        self.assertEqual(len(answers), 1, self.daemon.log())
+        address = cni.addresses(answers[0])[0]
+        self.assertTrue(address.startswith("10.64.9."), answers[0])
+        self.assertEqual([route["dst"] for route in answers[0]["routes"]], ["0.0.0.0/0"])
+        self.assertTrue(self.client.pings(address))
+        self.network.check("web", netns)
+        self.assertEqual([e["addresses"] for e in self.firn.endpoints()], [[address]])
+        self.network.delete("web", netns)
+        self.assertEqual(self.firn.traces(), [])
+
+    def test_without_a_server_the_attach_fails_and_leaves_nothing(self):
+        netns = self.host.netns("web")
+        with self.assertRaises(cni.CniError) as refused:
+            self.network.add("web", netns)
+        self.assertIn("IPAM plugin dhcp, ADD", str(refused.exception))
+        self.assertEqual(self.firn.endpoints(), [])
+        self.assertEqual(self.firn.traces(), [])
+        self.assertNotIn("eth0", self.host.inside(netns, "ip", "link").stdout)
+
+    def link_of(self, container):
+        for link in self.host.json("ip", "-j", "link"):
+            if link.get("ifalias") == f"firn:lan/{container}/eth0":
+                return link["ifname"]
+        return None
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Kills the plugin (SIGKILL), and separately fails its system call, at every system call of ADD and of DEL, one run for each
 point. Afterwards the runtime recovers as runtimes do (repeat the verb, or DEL, or GC) and nothing may be left: no lease, no
-endpoint, no link, no route, and `firnctl ipam check` finds nothing.
+endpoint, no link, no route, and `firnctl ipam check` finds nothing. The same with another IPAM plugin (host-local), whose addresses
+must not be lost either: the system calls are firn's own, not those of that plugin.
 
 usage: crash_sweep_test.py BIN_DIR"""
 
@@ -25,33 +26,49 @@ class CrashSweep(unittest.TestCase):
     def setUpClass(cls):
         faultlib.enter_private_namespaces()
 
+    unfailing = UNFAILING
+    follow = ("-f",)  # strace: every process of the call
+    call = re.compile(r"\d+\s+(\w+)\(")
+    families = 2
+    ways = 3
+
+    def make_host(self):
+        return faultlib.Host(BIN)
+
     def setUp(self):
-        self.host = faultlib.Host(BIN)
+        self.host = self.make_host()
         # The store exists already, with a neighbour that must survive everything.
         self.bystander = self.host.make_netns("bystander")
         code, out, err = self.host.run("ADD", "bystander", self.bystander)
         self.assertEqual(code, 0, out + err)
-        self.before = (set(faultlib.links()), set(faultlib.routes()), set(self.host.keys("lease/")))
+        self.before = (set(faultlib.links()), set(faultlib.routes()), self.held())
 
     def tearDown(self):
         self.host.close()
         faultlib.wait_until(lambda: not faultlib.links(), 10, "links of dropped namespaces gone")
 
+    def held(self):
+        """What says that an address is given out."""
+        return set(self.host.keys("lease/"))
+
+    def settle(self):
+        """Waits until nothing that a killed call had started is at work any more."""
+
     def trace(self, inject):
-        return ("strace", "-f", "-qq", "-o", str(self.host.top / "trace"), "-e", "trace=all", *inject)
+        return ("strace", *self.follow, "-qq", "-o", str(self.host.top / "trace"), "-e", "trace=all", *inject)
 
     def calls(self, verb, container, netns):
         """The names of the system calls of one undisturbed run, in order."""
         code, out, err = self.host.run(verb, container, netns, prefix=self.trace(()))
         self.assertEqual(code, 0, out + err)
         lines = (self.host.top / "trace").read_text(encoding="utf-8", errors="replace").splitlines()
-        return [match.group(1) for match in (re.match(r"\d+\s+(\w+)\(", line) for line in lines) if match]
+        return [match.group(1) for match in (self.call.match(line) for line in lines) if match]
 
     def assert_clean(self, where):
-        links, routes, leases = self.before
+        links, routes, held = self.before
         faultlib.wait_until(lambda: set(faultlib.links()) <= links, 5, f"{where}: links left {set(faultlib.links()) - links}")
         self.assertEqual(set(faultlib.routes()), routes, where)
-        self.assertEqual(set(self.host.keys("lease/")), leases, where)
+        self.assertEqual(self.held(), held, where)
         self.assertEqual(len(self.host.keys("endpoint/")), 1, where)
 
     def assert_true_success(self, verb, container, netns, out, where):
@@ -60,16 +77,16 @@ class CrashSweep(unittest.TestCase):
             code, words, err = self.host.run("CHECK", container, netns, prevResult=json.loads(out))
             self.assertEqual(code, 0, f"{where}: CHECK: {words}{err}")
         else:
-            self.assertEqual(set(self.host.keys("lease/")), self.before[2], where)
+            self.assertEqual(self.held(), self.before[2], where)
 
     def recover(self, point, verb, container, netns, where):
         """As runtimes do: by turns the same verb again, DEL alone, or nothing but the garbage collection."""
-        way = point % 3
+        way = point % self.ways
         if way == 0 and verb == "ADD":
             code, out, err = self.host.run("ADD", container, netns)
             self.assertEqual(code, 0, f"{where}: ADD again: {out}{err}")
-            holders = [key for key in self.host.keys("lease/") if key not in self.before[2]]
-            self.assertEqual(len(holders), 2, f"{where}: one address a family: {holders}")
+            holders = self.held() - self.before[2]
+            self.assertEqual(len(holders), self.families, f"{where}: one address a family: {holders}")
         if way in (0, 1):
             code, out, err = self.host.run("DEL", container, netns)
             self.assertEqual(code, 0, f"{where}: DEL: {out}{err}")
@@ -103,6 +120,7 @@ class CrashSweep(unittest.TestCase):
             code, out, err = self.host.run(verb, container, netns, prefix=self.trace(("-e", inject)))
             points += 1
             failures += code != 0
+            self.settle()
             if code not in (0, -9, 137):
                 # An honest failure says so, in the words of the CNI spec; one that cannot go on at all (it cannot come back
                 # from the container's namespace) on stderr. Before main() and in write() there are no words.
@@ -114,7 +132,7 @@ class CrashSweep(unittest.TestCase):
         code, words = self.host.check_store()
         self.assertEqual(code, 0, words)
         print(f"{verb}: {points} of {len(names)} system calls, {failures} runs failed, nothing left", flush=True)
-        if inject_of == self.killing:
+        if inject_of == self.killing and self.follow:
             # The last calls of a run may vary by one or two from run to run; nearly all must have been killed.
             self.assertGreater(failures, 0.95 * points, "the injection did nothing")
 
@@ -134,7 +152,29 @@ class CrashSweep(unittest.TestCase):
         self.sweep("DEL", self.failing)
 
     def failing(self, point, name, count):
-        return None if name in UNFAILING else f"inject={name}:error={ERRORS[point % len(ERRORS)]}:when={count}"
+        return None if name in self.unfailing else f"inject={name}:error={ERRORS[point % len(ERRORS)]}:when={count}"
+
+
+class OfAnotherIpamPlugin(CrashSweep):
+    # A close() that fails closes all the same, but not under strace: firn would wait a minute for the end of a pipe that it holds itself.
+    unfailing = UNFAILING | {"close"}
+    follow = ()
+    call = re.compile(r"(\w+)\(")
+    families = 1
+    ways = 2  # Debian's host-local does not speak 1.1.0, which GC needs
+
+    def make_host(self):
+        host = faultlib.Host(BIN)
+        self.data = host.top / "host-local"
+        host.version = "1.0.0"
+        host.ipam = {"type": "host-local", "dataDir": str(self.data), "subnet": "10.66.0.0/16"}
+        return host
+
+    def held(self):
+        return {path.name for path in self.data.glob("*/10.66.*")}
+
+    def settle(self):
+        faultlib.wait_until(lambda: not faultlib.running("host-local"), 10, "host-local has ended")
 
 
 if __name__ == "__main__":

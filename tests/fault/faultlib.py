@@ -33,6 +33,8 @@ class Host:
         self.top = pathlib.Path(tempfile.mkdtemp(prefix="firn-t-"))
         self.state = self.top / "state"
         self.network = "faulty"
+        self.version = "1.1.0"
+        self.ipam = {"type": "firn-ipam", "ranges": [[{"subnet": "10.64.0.0/16"}], [{"subnet": "fd64::/64"}]]}
 
     def close(self):
         for path in self.top.glob("ns-*"):
@@ -50,12 +52,12 @@ class Host:
         path.unlink(missing_ok=True)
 
     def config(self, **more):
-        return {"cniVersion": "1.1.0", "name": self.network, "type": "firn", "mtu": 1500, "stateDir": str(self.state),
-                "ipam": {"type": "firn-ipam", "ranges": [[{"subnet": "10.64.0.0/16"}], [{"subnet": "fd64::/64"}]]}, **more}
+        return {"cniVersion": self.version, "name": self.network, "type": "firn", "mtu": 1500, "stateDir": str(self.state),
+                "ipam": self.ipam, **more}
 
     def environment(self, verb, container, netns):
         return {"CNI_COMMAND": verb, "CNI_CONTAINERID": container, "CNI_NETNS": str(netns or ""), "CNI_IFNAME": "eth0",
-                "CNI_PATH": str(self.bin), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+                "CNI_PATH": f"{self.bin}:/usr/lib/cni", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
 
     def start(self, verb, container, netns, prefix=(), **config):
         process = subprocess.Popen([*prefix, str(self.bin / "firn")], env=self.environment(verb, container, netns),
@@ -86,6 +88,18 @@ class Host:
     def check_store(self):
         result = subprocess.run([self.bin / "firnctl", "--state-dir", self.state, "ipam", "check"], capture_output=True, text=True, check=False)
         return result.returncode, result.stdout + result.stderr
+
+
+def running(name):
+    """Whether a program of that name runs in this process's network namespace."""
+    own = os.stat("/proc/self/ns/net").st_ino
+    for entry in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            if (entry / "comm").read_text().strip() == name and os.stat(entry / "ns/net").st_ino == own:
+                return True
+        except OSError:
+            continue
+    return False
 
 
 def json_of(*command):

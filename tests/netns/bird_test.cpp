@@ -9,12 +9,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <filesystem>
 
 #include "lib/base/file.hpp"
 #include "routed/bird/process.hpp"
-#include "routed/bird/supervisor.hpp"
+#include "routed/bird/keeper.hpp"
 #include "tests/support/netns_fixture.hpp"
 
 namespace firn::routed::bird {
@@ -382,6 +383,60 @@ TEST_F(Bird, ADeadBirdIsReplacedAndTheRouterKeepsTheRoute) {
   EXPECT_NE(host.supervisor->state().pid, dead);
   EXPECT_TRUE(host.until_in_force()) << host.why();
   EXPECT_EQ(host.supervisor->state().daemon_error, "");
+}
+
+TEST_F(Bird, ASilentBirdIsAskedEverySecondAndNeverReplaced) {
+  host.config.peers = {peer("one", "10.0.1.2")};
+  host.want();
+  ASSERT_TRUE(host.until_in_force()) << host.why();
+  const pid_t pid = host.supervisor->state().pid;
+  ASSERT_EQ(::kill(pid, SIGSTOP), 0);
+  host.config.peers.push_back(peer("two", "10.0.1.3"));
+  host.want();
+  ASSERT_TRUE(host.until([&] { return host.supervisor->state().phase == Phase::silent; })) << host.why();
+  EXPECT_THAT(host.supervisor->state().daemon_error, HasSubstr("does not answer"));
+  for (int i = 0; i < 3; ++i) {
+    const auto wait = host.netns.run([&] { return host.supervisor->tick(); });
+    EXPECT_LE(wait.count(), 1000);
+    EXPECT_EQ(host.supervisor->state().pid, pid);
+  }
+  EXPECT_FALSE(host.supervisor->state().in_force);
+  ASSERT_EQ(::kill(pid, SIGCONT), 0);
+  ASSERT_TRUE(host.until_in_force()) << host.why();
+  EXPECT_EQ(host.supervisor->state().pid, pid);
+  EXPECT_EQ(host.supervisor->state().restarts, 0U);
+  EXPECT_TRUE(host.session("two").has_value());
+}
+
+// The thread that BIRD has of its own: what is wanted gets there, what BIRD says comes back, and nobody waits when it says nothing.
+TEST_F(Bird, TheKeeperTellsTheLastItKnows) {
+  host.config.peers = {peer("one", "10.0.1.2")};
+  std::atomic<int> changes = 0;
+  auto keeper = host.netns.run([&] { return Keeper::start(host.settings, host.clock, [&] { ++changes; }); });
+  ASSERT_TRUE(keeper.ok()) << keeper.error().message;
+  (*keeper)->set_blocks({prefix("10.99.0.0/26")});
+  (*keeper)->want(render(host.config).value());
+  const auto until = [&](const std::function<bool(const Report&)>& holds) {
+    const auto limit = steady_clock::now() + std::chrono::seconds(20);
+    while (steady_clock::now() < limit) {
+      if (holds((*keeper)->report(milliseconds(10)))) return true;
+      ::usleep(5'000);
+    }
+    return false;
+  };
+  ASSERT_TRUE(until([](const Report& r) { return r.state.in_force && r.sessions.size() == 1; }));
+  EXPECT_GT(changes, 0);
+  const pid_t pid = (*keeper)->report({}).state.pid;
+  EXPECT_NE(read_file(host.settings.run_directory + "/bird.conf").value().find("firn_peer_one"), std::string::npos);
+  ASSERT_EQ(::kill(pid, SIGSTOP), 0);
+  ASSERT_TRUE(until([](const Report& r) { return r.state.phase == Phase::silent && r.sessions.empty(); }));
+  host.config.peers.push_back(peer("two", "10.0.1.3"));
+  (*keeper)->want(render(host.config).value());
+  EXPECT_FALSE((*keeper)->report({}).state.in_force);
+  ASSERT_EQ(::kill(pid, SIGCONT), 0);
+  EXPECT_TRUE(until([](const Report& r) { return r.state.in_force && r.sessions.size() == 2; }));
+  keeper->reset();
+  end_process(pid);
 }
 
 TEST_F(Bird, ARestartedRoutedAdoptsTheRunningBird) {

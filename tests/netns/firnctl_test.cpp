@@ -441,6 +441,12 @@ TEST_F(FirnctlTest, BgpStatus) {
     const std::string shown = good({"bgp", "status", "-o", "json"});
     EXPECT_TRUE(json::Document::parse(shown));
   }
+  {
+    const Answering daemon(socket, R"({"ok":true,"state":"silent","running":false,"reason":"it does not answer","sessions":[]})");
+    const Outcome shown = ctl({"bgp", "status"});
+    EXPECT_EQ(shown.out, "BIRD: silent: it does not answer\n");
+    EXPECT_EQ(shown.err, "the sessions are not known until BIRD answers\n");
+  }
   bad(4, {"bgp", "status"});
   const Answering daemon(socket, R"({"ok":false,"error":"unknown op","code":"invalid"})");
   EXPECT_THAT(bad(1, {"bgp", "status"}), HasSubstr("unknown op"));

@@ -170,6 +170,39 @@ class RoutedTest : public testing::Test {
     return attach(container, "c1", {four->name, six->name});
   }
 
+  // The cluster store of a host h1 that announces as 192.0.2.1.
+  std::unique_ptr<kv::Store> join_cluster() {
+    EXPECT_TRUE(make_directories(state_dir(), 0700).ok());
+    kv::SqliteOptions options;
+    options.path = state_dir() + "/cluster.db";
+    auto cluster = kv::open_sqlite(options).value();
+    model::Node self;
+    self.name = "h1";
+    self.machine_id = "0123456789abcdef0123456789abcdef";
+    self.addresses = {Address::parse("192.0.2.1").value()};
+    EXPECT_TRUE(cluster->transact([&](kv::Transaction& tx) {
+      tx.put(model::keys::node("h1"), model::encode(self));
+      tx.put(model::keys::bgp_settings, model::encode(model::BgpSettings{}));
+      return Status{};
+    }).ok());
+    EXPECT_TRUE(node().transact([&](kv::Transaction& tx) {
+      tx.put(model::keys::node_identity, "h1");
+      return Status{};
+    }).ok());
+    return cluster;
+  }
+  static void add_peer(kv::Store& cluster) {
+    model::BgpPeer peer;
+    peer.name = "tor-a";
+    peer.address = Address::parse("192.0.2.2").value();
+    peer.as_number = 64600;
+    peer.connect_retry = 1;
+    EXPECT_TRUE(cluster.transact([&](kv::Transaction& tx) {
+      tx.put(model::keys::bgp_peer("tor-a"), model::encode(peer));
+      return Status{};
+    }).ok());
+  }
+
   // Kernel ------------------------------------------------------------------------------------------------------------------
   std::vector<Route> routes(std::optional<uint8_t> protocol = netlink::route_protocol) {
     netlink::RouteFilter filter;
@@ -329,6 +362,25 @@ TEST_F(RoutedTest, AForeignRouteThatWasFirstStays) {
   EXPECT_TRUE(eventually([&] { return settled(4); })) << ask("status").value();
 }
 
+// `ip route prepend`: the same destination and metric, and the kernel prefers it to ours.
+TEST_F(RoutedTest, AForeignRouteBeforeOursIsAConflictThatIsNamed) {
+  const NetnsFixture container;
+  const model::Endpoint endpoint = one_container(container);
+  start();
+  ASSERT_TRUE(eventually([&] { return settled(4); })) << ask("status").value();
+  const std::string address = endpoint.addresses[0].to_string();
+  ASSERT_EQ(test::run_program(&host, {"ip", "route", "prepend", "unreachable", address + "/32"}), 0);
+  const auto says = [&](const std::string& what) { return ask("status").value().find(what) != std::string::npos; };
+  ASSERT_TRUE(eventually([&] { return says("is in the way"); })) << ask("status").value();
+  EXPECT_TRUE(says(address)) << ask("status").value();
+  EXPECT_EQ(status({"routes", "pending"}), 1);
+  EXPECT_EQ(routes().size(), 4U);
+  EXPECT_EQ(routes(3).size(), 1U);  // ip's own, RTPROT_BOOT
+  ASSERT_EQ(test::run_program(&host, {"ip", "route", "del", "unreachable", address + "/32"}), 0);
+  EXPECT_TRUE(eventually([&] { return settled(4); })) << ask("status").value();
+  EXPECT_EQ(routes().size(), 4U);
+}
+
 TEST_F(RoutedTest, RoutesOfAnAttachmentOfAnotherStateDirectoryStay) {
   const NetnsFixture container;
   const model::Endpoint endpoint = one_container(container);
@@ -446,41 +498,17 @@ TEST_F(RoutedTest, ClaimedBlocksReachARouterThroughBird) {
   });
   ASSERT_TRUE(bird.ok()) << bird.error().message;
 
-  kv::SqliteOptions options;
-  options.path = state_dir() + "/cluster.db";
-  ASSERT_TRUE(make_directories(state_dir(), 0700).ok());
-  const auto cluster = kv::open_sqlite(options).value();
+  const auto cluster = join_cluster();
   model::Pool pool;
   pool.name = "default";
   pool.cidr = prefix("10.80.0.0/24");
   pool.block_size = 26;
   ASSERT_TRUE(ipam::create_pool(*cluster, pool).ok());
-  model::Node self;
-  self.name = "h1";
-  self.machine_id = "0123456789abcdef0123456789abcdef";
-  self.addresses = {Address::parse("192.0.2.1").value()};
-  model::BgpPeer peer;
-  peer.name = "tor-a";
-  peer.address = Address::parse("192.0.2.2").value();
-  peer.as_number = 64600;
-  peer.connect_retry = 1;
-  ASSERT_TRUE(cluster->transact([&](kv::Transaction& tx) {
-    tx.put(model::keys::node("h1"), model::encode(self));
-    tx.put(model::keys::bgp_settings, model::encode(model::BgpSettings{}));
-    return Status{};
-  }).ok());
-  ASSERT_TRUE(node().transact([&](kv::Transaction& tx) {
-    tx.put(model::keys::node_identity, "h1");
-    return Status{};
-  }).ok());
   start();
   ASSERT_TRUE(eventually([&] { return ask("status").value().find("no BGP peers") != std::string::npos; })) << ask("status").value();
   EXPECT_NE(ask("status").value().find("\"state\":\"absent\""), std::string::npos);
 
-  ASSERT_TRUE(cluster->transact([&](kv::Transaction& tx) {
-    tx.put(model::keys::bgp_peer("tor-a"), model::encode(peer));
-    return Status{};
-  }).ok());
+  add_peer(*cluster);
   const auto claim = ipam::claim_block(*cluster, "h1", "default", model::Use::routed, std::nullopt, clock.unix_seconds());
   ASSERT_TRUE(claim.ok()) << claim.error().message;
   const auto there = router.kernel();
@@ -489,8 +517,9 @@ TEST_F(RoutedTest, ClaimedBlocksReachARouterThroughBird) {
     return std::any_of(all.begin(), all.end(), [&](const Route& route) { return route.destination == prefix(block); });
   };
   ASSERT_TRUE(eventually([&] { return learned("10.80.0.0/26"); })) << ask("bgp").value();
-  EXPECT_NE(ask("bgp").value().find("\"announced\":[\"10.80.0.0/26\"]"), std::string::npos) << ask("bgp").value();
-  EXPECT_NE(http("/metrics").find("firn_bgp_session_up{peer=\"tor-a\"} 1"), std::string::npos);
+  EXPECT_TRUE(eventually([&] { return ask("bgp").value().find("\"announced\":[\"10.80.0.0/26\"]") != std::string::npos; }))
+      << ask("bgp").value();
+  EXPECT_TRUE(eventually([&] { return http("/metrics").find("firn_bgp_session_up{peer=\"tor-a\"} 1") != std::string::npos; }));
 
   // In use now: a spare block is claimed ahead, and announced, without a word to BIRD.
   attach(container, "c1", {"default"});
@@ -510,6 +539,41 @@ TEST_F(RoutedTest, ClaimedBlocksReachARouterThroughBird) {
   end_bird();
   ::kill(*bird, SIGKILL);
   ::waitpid(*bird, nullptr, 0);
+}
+
+// BIRD is stopped in the middle of its life: nothing waits for it but the question it was asked.
+TEST_F(RoutedTest, AHungBirdHoldsUpNothingElse) {
+  const NetnsFixture container;
+  one_container(container);
+  add_peer(*join_cluster());
+  start();
+  ASSERT_TRUE(eventually([&] { return settled(4) && status({"bird", "inForce"}) == 1; })) << ask("status").value();
+  const auto before = routes();
+  const auto bird_is = [&](const std::string& state) {
+    // Shorter than any question to BIRD may take.
+    const auto reply = control::call(directory + "/run/routed.sock", R"({"op":"status"})", 1500ms);
+    EXPECT_TRUE(reply.ok()) << reply.error().message;
+    return reply && reply->find("\"state\":\"" + state + "\"") != std::string::npos;
+  };
+  const auto pid = static_cast<pid_t>(status({"bird", "pid"}));
+  ASSERT_GT(pid, 0);
+  ASSERT_EQ(::kill(pid, SIGSTOP), 0);
+  bool silent = false;
+  for (int i = 0; i < 200 && !(silent && i >= 20); ++i) {
+    for (const Route& route : before) change(netlink::RemoveRoute{route});
+    ASSERT_TRUE(eventually([&] { return routes().size() == before.size(); })) << ask("status").value();
+    silent = bird_is("silent");
+    if (!silent) ::usleep(50'000);
+  }
+  EXPECT_TRUE(silent) << ask("status").value();
+  EXPECT_NE(ask("status").value().find("does not answer"), std::string::npos) << ask("status").value();
+  EXPECT_EQ(status({"bird", "running"}), 0);
+  EXPECT_NE(http("/readyz").find("200 OK"), std::string::npos);
+  ASSERT_EQ(::kill(pid, SIGCONT), 0);
+  EXPECT_TRUE(eventually([&] { return bird_is("running") && status({"bird", "inForce"}) == 1; })) << ask("status").value();
+  EXPECT_EQ(status({"bird", "pid"}), pid);
+  EXPECT_EQ(status({"bird", "restarts"}), 0);
+  EXPECT_TRUE(eventually([&] { return ask("status").value().find("\"peer\":\"tor-a\"") != std::string::npos; }));
 }
 
 }  // namespace

@@ -357,6 +357,42 @@ TEST_F(AllocatorTest, ForeignAddressesAreRecordedAndNotFreed) {
   EXPECT_TRUE(allocator.holder(ip("10.1.0.0"))->has_value());
 }
 
+TEST_F(AllocatorTest, ForeignAddressesAreNotLeasedWhileTheyAreRecorded) {
+  Allocator allocator(*store, clock, options());
+  const std::string pool = allocator.subnet_pool(net("10.1.0.0/29"), 30)->name;
+  lease(allocator, "one", from_pool(pool));  // 10.1.0.0, and with it the first block
+  model::Endpoint foreign = make_endpoint("foreign");
+  ASSERT_TRUE(allocator.record(foreign).ok()) << "while the other plugin is asked";
+  // One in an owned block, one in a block that is taken later, one of nowhere.
+  foreign.addresses = {ip("10.1.0.1"), ip("10.1.0.5"), ip("10.9.0.1")};
+  ASSERT_TRUE(allocator.record(foreign).ok());
+  AddressRequest wanted = from_pool(pool);
+  wanted.address = ip("10.1.0.1");
+  const auto refused = allocator.lease(make_endpoint("static"), model::Use::routed, {wanted});
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code, Code::conflict);
+  EXPECT_THAT(refused.error().message, HasSubstr("app/foreign/eth0"));
+  std::vector<std::string> given;
+  for (int i = 0; i < 5; ++i) {
+    const auto got = allocator.lease(make_endpoint("c" + std::to_string(i)), model::Use::routed, {from_pool(pool)});
+    ASSERT_TRUE(got.ok()) << got.error().message;
+    given.push_back(got->addresses[0].to_string());
+  }
+  EXPECT_THAT(given, testing::ElementsAre("10.1.0.2", "10.1.0.3", "10.1.0.4", "10.1.0.6", "10.1.0.7"));
+  EXPECT_EQ(allocator.lease(make_endpoint("more"), model::Use::routed, {from_pool(pool)}).error().code, Code::exhausted);
+  // After a boot the books are made anew from the endpoints.
+  Options booted = options();
+  booted.boot_id = "boot-2";
+  booted.namespace_alive = [](const model::Endpoint&) { return true; };
+  Allocator later(*store, clock, booted);
+  ASSERT_TRUE(later.begin_boot().ok());
+  EXPECT_EQ(later.lease(make_endpoint("more"), model::Use::routed, {from_pool(pool)}).error().code, Code::exhausted);
+  ASSERT_TRUE(later.release("app/foreign/eth0").ok());
+  const auto freed = later.lease(make_endpoint("more"), model::Use::routed, {from_pool(pool), from_pool(pool)});
+  ASSERT_TRUE(freed.ok()) << freed.error().message;
+  EXPECT_THAT(freed->addresses, testing::UnorderedElementsAre(ip("10.1.0.1"), ip("10.1.0.5")));
+}
+
 TEST_F(AllocatorTest, ReleaseLeavesWhatAnotherHandleHolds) {
   Allocator allocator(*store, clock, options());
   const std::string pool = allocator.subnet_pool(net("10.1.0.0/16"))->name;

@@ -214,6 +214,8 @@ TEST_F(IpamCheckTest, AnAddressOfAnotherIpamPluginThatIsHeldTwice) {
   foreign.leased = false;
   foreign.addresses = {ip("10.9.0.1")};
   put(*node, keys::endpoint("app/foreign/eth0"), model::encode(foreign));
+  EXPECT_THAT(found(), Contains(testing::HasSubstr("endpoint-without-lease app/foreign/eth0")));
+  fixed();
   EXPECT_THAT(found(), IsEmpty());
   foreign.addresses = {ip("10.0.0.0")};
   put(*node, keys::endpoint("app/foreign/eth0"), model::encode(foreign));

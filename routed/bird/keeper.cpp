@@ -1,0 +1,143 @@
+#include "routed/bird/keeper.hpp"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <system_error>
+#include <utility>
+
+namespace firn::routed::bird {
+
+namespace {
+
+using std::chrono::milliseconds;
+
+// Between two looks at a BIRD that runs; longer when a look costs much (a hundredth of the time at most).
+constexpr milliseconds look_again{1000};
+constexpr int rest_for_work = 100;
+
+Settings with_blocks(Settings settings, std::function<std::vector<Prefix>()> blocks) {
+  settings.blocks = std::move(blocks);
+  return settings;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Keeper>> Keeper::start(Settings settings, const Clock& clock, std::function<void()> changed) {
+  unique_fd wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!wake) return errno_error("eventfd");
+  std::unique_ptr<Keeper> keeper(new Keeper(std::move(settings), clock, std::move(changed), std::move(wake)));
+  try {
+    keeper->thread_ = std::thread([raw = keeper.get()] { raw->run(); });
+  } catch (const std::system_error& failed) {
+    return errno_error("start a thread for BIRD", failed.code().value());
+  }
+  return keeper;
+}
+
+Keeper::Keeper(Settings settings, const Clock& clock, std::function<void()> changed, unique_fd wake)
+    : changed_(std::move(changed)),
+      wake_(std::move(wake)),
+      supervisor_(with_blocks(std::move(settings),
+                              [this] {
+                                const std::lock_guard lock(mutex_);
+                                return blocks_;
+                              }),
+                  clock) {}
+
+Keeper::~Keeper() {
+  {
+    const std::lock_guard lock(mutex_);
+    ending_ = true;
+  }
+  wake();
+  if (thread_.joinable()) thread_.join();
+}
+
+void Keeper::want(Rendered config) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (wanted_ != config) report_.state.in_force = false;
+    wanted_ = std::move(config);
+    offered_ = true;
+  }
+  wake();
+}
+
+void Keeper::set_blocks(std::vector<Prefix> blocks) {
+  const std::lock_guard lock(mutex_);
+  blocks_ = std::move(blocks);
+}
+
+Report Keeper::report(milliseconds patience) {
+  std::unique_lock lock(mutex_);
+  if (patience.count() == 0) return report_;
+  const uint64_t question = ++asked_;
+  wake();
+  answered_.wait_for(lock, patience, [&] { return reported_ >= question; });
+  return report_;
+}
+
+void Keeper::wake() const {
+  const uint64_t one = 1;
+  // Full: it is awake already.
+  [[maybe_unused]] const ssize_t written = ::write(wake_.get(), &one, sizeof one);
+}
+
+void Keeper::rest(milliseconds longest) const {
+  // Too long for poll() is long enough: everything that matters wakes it.
+  const int timeout = static_cast<int>(std::clamp<int64_t>(longest.count(), 0, 3'600'000));
+  pollfd entries[] = {{wake_.get(), POLLIN, 0}, {supervisor_.exit_fd(), POLLIN, 0}};
+  ::poll(entries, 2, timeout);
+  uint64_t count = 0;
+  [[maybe_unused]] const ssize_t got = ::read(wake_.get(), &count, sizeof count);
+}
+
+Report Keeper::observe() {
+  Report out;
+  if (supervisor_.state().phase == Phase::running) {
+    if (auto sessions = supervisor_.sessions()) out.sessions = *std::move(sessions);
+    for (const Session& session : out.sessions) {
+      const auto peer = peer_of(session.protocol);
+      if (peer && session.established()) out.announced.emplace(*peer, supervisor_.announced(*peer));
+    }
+  }
+  out.state = supervisor_.state();  // behind the questions: they may show that BIRD does not answer
+  return out;
+}
+
+void Keeper::run() {
+  std::optional<Rendered> current;
+  for (;;) {
+    bool offered = false;
+    uint64_t question = 0;
+    {
+      const std::lock_guard lock(mutex_);
+      if (ending_) return;
+      offered = std::exchange(offered_, false);
+      if (offered) current = wanted_;
+      question = asked_;
+    }
+    if (offered) supervisor_.want(*current);
+    milliseconds next = supervisor_.tick();
+    const auto began = std::chrono::steady_clock::now();
+    Report report = observe();
+    const auto cost = std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now() - began);
+    if (report.state.phase == Phase::running) next = std::min(next, std::max(look_again, cost * rest_for_work));
+    bool news = false;
+    {
+      const std::lock_guard lock(mutex_);
+      news = !(report.state == report_.state);
+      report_ = std::move(report);
+      if (current != wanted_) report_.state.in_force = false;  // it is of one that was wanted before
+      reported_ = question;
+    }
+    answered_.notify_all();
+    if (news) changed_();
+    rest(next);
+  }
+}
+
+}  // namespace firn::routed::bird
