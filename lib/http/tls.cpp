@@ -73,12 +73,14 @@ class TlsTransport final : public Transport {
   Io read(char* to, size_t size) override {
     ERR_clear_error();
     size_t bytes = 0;
-    return result(SSL_read_ex(session_.get(), to, size, &bytes), bytes);
+    const int done = SSL_read_ex(session_.get(), to, size, &bytes);
+    return result(done, bytes);
   }
   Io write(const char* from, size_t size) override {
     ERR_clear_error();
     size_t bytes = 0;
-    return result(SSL_write_ex(session_.get(), from, size, &bytes), bytes);
+    const int done = SSL_write_ex(session_.get(), from, size, &bytes);
+    return result(done, bytes);
   }
   Io handshake() {
     ERR_clear_error();
