@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "lib/base/file.hpp"
+#include "lib/cluster/cluster.hpp"
 #include "lib/kv/sqlite/sqlite_store.hpp"
 #include "lib/model/keys.hpp"
 
@@ -13,6 +14,8 @@ namespace firn::routed {
 namespace {
 
 namespace keys = model::keys;
+
+constexpr std::chrono::milliseconds store_deadline{2000};
 
 bool is_there(const std::string& path) {
   struct stat info {};
@@ -24,8 +27,8 @@ bool is_there(const std::string& path) {
 Intake::Intake(loop::Loop& loop, Log& log, std::string state_dir, IntakeListener listener)
     : loop_(loop), log_(log), state_dir_(std::move(state_dir)), listener_(std::move(listener)) {
   node_.path = state_dir_ + "/node.db";
-  cluster_.path = state_dir_ + "/cluster.db";
-  cluster_.durable = true;
+  cluster_.path = cluster::database_path(state_dir_);
+  cluster_.shared = true;
 }
 
 Status Intake::start() {
@@ -60,9 +63,9 @@ bool Intake::open(Source& source, bool create) {
   kv::SqliteOptions options;
   options.path = source.path;
   options.create = create;
-  options.durability = source.durable ? kv::SqliteOptions::Durability::durable : kv::SqliteOptions::Durability::committed;
-  options.deadline = std::chrono::milliseconds(2000);
-  auto store = kv::open_sqlite(options);
+  options.durability = kv::SqliteOptions::Durability::committed;
+  options.deadline = store_deadline;
+  auto store = source.shared ? cluster::open_cluster(state_dir_, store_deadline) : kv::open_sqlite(options);
   if (!store) {
     close(source, store.error());
     return false;
@@ -225,6 +228,10 @@ void Intake::take(const std::string& key, const std::string* value) {
 }
 
 void Intake::poll_cluster() {
+  if (cluster_.store == nullptr) {
+    const std::string config = cluster::config_path(state_dir_);
+    cluster_.path = is_there(config) ? config : cluster::database_path(state_dir_);
+  }
   if (open(cluster_, false)) {
     auto changes = cluster_.store->changes(0, {});
     if (!changes) return close(cluster_, changes.error());

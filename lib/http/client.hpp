@@ -66,7 +66,7 @@ class LineStream {
 };
 
 // Errors of both calls tell what became of the request:
-//   unavailable, denied, invalid, not_found: it was not sent (no connection, a name that does not resolve, a certificate refused);
+//   unavailable, denied, invalid: it was not sent (no connection, a name that does not resolve, a certificate refused);
 //   interrupted: it was sent, at least in part, and no whole answer came in time; the server may have carried it out;
 //   io: an answer came and is beyond the limits.
 class Client {

@@ -83,8 +83,7 @@ Result<std::vector<SocketAddress>> resolve(const Endpoint& endpoint, Deadline un
     return make_error(Code::unavailable, "the name " + endpoint.host + " was not resolved in time");
   }
   if (found->failure != 0) {
-    return make_error(found->failure == EAI_NONAME ? Code::not_found : Code::unavailable,
-                      "the name " + endpoint.host + " cannot be resolved: " + ::gai_strerror(found->failure));
+    return make_error(Code::unavailable, "the name " + endpoint.host + " cannot be resolved: " + ::gai_strerror(found->failure));
   }
   return std::move(found->addresses);
 }
@@ -117,7 +116,7 @@ Result<unique_fd> connect_socket(const SocketAddress& address, Deadline until) {
 Result<unique_fd> connect_tcp(const Endpoint& endpoint, Deadline until) {
   auto addresses = resolve(endpoint, until);
   if (!addresses) return std::move(addresses).error();
-  Error last = make_error(Code::not_found, "the name " + endpoint.host + " has no address");
+  Error last = make_error(Code::unavailable, "the name " + endpoint.host + " has no address");
   for (size_t i = 0; i < addresses->size(); ++i) {
     // One address that swallows packets must not use up the time of the others.
     const auto share = (until - Clock::now()) / static_cast<int64_t>(addresses->size() - i);

@@ -23,7 +23,7 @@ class Transport {
   virtual Io write(const char* from, size_t size) = 0;
 };
 
-// A new connection; names are resolved, every address of one is tried. Errors: unavailable, denied, invalid, not_found.
+// A new connection; names are resolved, every address of one is tried. Errors: unavailable, denied, invalid.
 Result<std::unique_ptr<Transport>> connect(const Endpoint& endpoint, const Tls& tls, Deadline until);
 // The handshake over a socket that is connected.
 Result<std::unique_ptr<Transport>> start_tls(unique_fd socket, const Endpoint& endpoint, const Tls& tls, Deadline until);
