@@ -21,18 +21,14 @@ Error advise(Error error) {
   return error;
 }
 
-Result<std::unique_ptr<kv::Store>> open_existing(const std::string& path, kv::SqliteOptions::Durability durability) {
-  kv::SqliteOptions options;
-  options.path = path;
-  options.durability = durability;
-  options.create = false;
-  return kv::open_sqlite(options);
-}
-
 }  // namespace
 
 Result<std::unique_ptr<kv::Store>> Context::node_store() const {
-  auto store = open_existing(node_path(), kv::SqliteOptions::Durability::committed);
+  kv::SqliteOptions options;
+  options.path = node_path();
+  options.durability = kv::SqliteOptions::Durability::committed;
+  options.create = false;
+  auto store = kv::open_sqlite(options);
   if (store) return store;
   if (store.error().is(Code::not_found)) {
     return make_error(Code::io,
@@ -56,10 +52,15 @@ Result<std::unique_ptr<kv::Store>> Context::cluster_store() const {
 }
 
 Result<std::unique_ptr<kv::Store>> Context::cluster_if_any() const {
-  auto store = open_existing(cluster_path(), kv::SqliteOptions::Durability::durable);
+  auto store = cluster::open_cluster(state_dir);
   if (store) return store;
   if (store.error().is(Code::not_found)) return std::unique_ptr<kv::Store>();
   return advise(std::move(store).error());
+}
+
+std::string Context::cluster_place() const {
+  const auto config = cluster_config();
+  return config && *config ? "the etcd of " + cluster::config_path(state_dir) : cluster_path();
 }
 
 Result<Stores> Context::stores() const {
