@@ -166,7 +166,9 @@ Result<Watch::Reached> Watch::catch_up(Revision after, Revision wanted, http::De
     if (usable) return Reached::yes;
     lose();
     if (usable.error().is(Code::conflict)) return std::move(usable).error();
-    if (Clock::now() >= until || !pause(attempt, until)) {
+    // Who waits for nothing is not kept waiting for a stream; the descriptor tells when to try again.
+    const bool enough = reached_ >= wanted && attempt > 0;
+    if (enough || !pause(attempt, until)) {
       retry_later();
       if (reached_ >= wanted) return Reached::yes;
       if (usable.error().is(Code::interrupted)) usable.error().code = Code::unavailable;
