@@ -36,7 +36,7 @@ constexpr const char* tail = R"bash(      *) words= options= valued= names= ;;
       COMPREPLY=($(compgen -W "table json" -- "$current"))
       return
       ;;
-    --state-dir | --socket | --password-file)
+    --state-dir | --socket | --password-file | --etcd-ca | --etcd-cert | --etcd-key | --etcd-password-file)
       compopt -o filenames 2>/dev/null
       COMPREPLY=($(compgen -f -- "$current"))
       return

@@ -7,7 +7,6 @@
 #include "ipam/claims.hpp"
 #include "ipam/node_store.hpp"
 #include "lib/control/control.hpp"
-#include "lib/kv/sqlite/sqlite_store.hpp"
 #include "lib/model/keys.hpp"
 
 namespace firn::cli {
@@ -52,13 +51,15 @@ Result<std::unique_ptr<kv::Store>> Context::cluster_store() const {
 }
 
 Result<std::unique_ptr<kv::Store>> Context::cluster_if_any() const {
-  kv::SqliteOptions opening;
-  opening.path = cluster_path();
-  opening.create = false;
-  auto store = kv::open_sqlite(opening);
+  auto store = cluster::open_cluster(state_dir);
   if (store) return store;
   if (store.error().is(Code::not_found)) return std::unique_ptr<kv::Store>();
   return advise(std::move(store).error());
+}
+
+std::string Context::cluster_place() const {
+  const auto config = cluster_config();
+  return config && *config ? "the etcd of " + cluster::config_path(state_dir) : cluster_path();
 }
 
 Result<Stores> Context::stores() const {

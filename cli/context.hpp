@@ -13,6 +13,7 @@
 #include "cli/table.hpp"
 #include "ipam/allocator.hpp"
 #include "lib/base/clock.hpp"
+#include "lib/cluster/cluster.hpp"
 #include "lib/json/json.hpp"
 #include "lib/kv/store.hpp"
 #include "lib/model/records.hpp"
@@ -36,13 +37,17 @@ class Context {
   std::ostream& err;
 
   std::string node_path() const { return state_dir + "/node.db"; }
-  std::string cluster_path() const { return state_dir + "/cluster.db"; }
+  std::string cluster_path() const { return cluster::database_path(state_dir); }
+  // For messages: cluster.db, or which etcd.
+  std::string cluster_place() const;
 
   // Existing stores only; what is wrong with one is never the caller's input (exit code 1).
   Result<std::unique_ptr<kv::Store>> node_store() const;
   Result<std::unique_ptr<kv::Store>> cluster_store() const;
   // nullptr when the host has none: containers can have addresses of a CNI configuration's subnet without `firnctl init`.
   Result<std::unique_ptr<kv::Store>> cluster_if_any() const;
+  // Nothing: the cluster store is this host's own file, or there is none.
+  Result<std::optional<cluster::Config>> cluster_config() const { return cluster::read_config(state_dir); }
   // Both, on a host that `firnctl init` has seen.
   Result<Stores> stores() const;
   // "" before `firnctl init`.

@@ -23,7 +23,9 @@ void add_everything(Program& program, Context& context) {
   });
   Command root = program.root();
   add_init(root, context);
+  add_join(root, context);
   add_status(root, context);
+  add_cluster(root, context);
   add_node(root, context);
   add_pool(root, context);
   add_reservation(root, context);

@@ -1,13 +1,15 @@
-// firnctl init: what makes a machine a firn host. The node store's key `self` is written last: until it is there, a run that was
-// killed is completed by the next one.
+// firnctl init and join: what makes a machine a firn host, the first one of a cluster or one more. The node store's key `self` is
+// written last: until it is there, a run that was killed is completed by the next one.
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <sys/random.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 
+#include "cli/etcd_options.hpp"
 #include "cli/ipam.hpp"
 #include "cli/nouns.hpp"
 #include "cli/parse.hpp"
@@ -30,6 +32,14 @@ struct Args {
   std::optional<Address> router_id;
   std::vector<model::Pool> pools;
   Labels labels;
+  EtcdArgs etcd;
+  bool join = false;
+};
+
+// An etcd that this host is not on yet.
+struct NewCluster {
+  cluster::Config config;
+  kv::Position position;
 };
 
 std::string host_name() {
@@ -70,19 +80,13 @@ std::optional<Address> default_source(Family family) {
 }
 
 Result<std::string> machine_id(const std::string& state_dir) {
-  const std::string own = state_dir + "/machine-id";
-  for (const std::string& path : {std::string("/etc/machine-id"), own}) {
-    auto text = read_file(path, 256);
-    if (!text) continue;
-    while (!text->empty() && text->back() == '\n') text->pop_back();
-    if (text->size() == 32 && text->find_first_not_of("0123456789abcdef") == std::string::npos) return *text;
-  }
+  if (auto known = known_machine_id(state_dir); !known.empty()) return known;
   unsigned char bytes[16];
   if (::getrandom(bytes, sizeof bytes, 0) != static_cast<ssize_t>(sizeof bytes)) return errno_error("make a machine id");
   static constexpr char digits[] = "0123456789abcdef";
   std::string id;
   for (const unsigned char byte : bytes) id.append(1, digits[byte >> 4]).append(1, digits[byte & 15]);
-  if (auto written = write_file_atomic(own, id + "\n", 0600); !written) return std::move(written).error();
+  if (auto written = write_file_atomic(own_machine_id_path(state_dir), id + "\n", 0600); !written) return std::move(written).error();
   return id;
 }
 
@@ -162,38 +166,21 @@ Result<std::unique_ptr<kv::Store>> made(Result<std::unique_ptr<kv::Store>> store
   return store;
 }
 
-// Everything that init writes. Each step may have been done by a run that was killed.
-Status make_host(const Context& context, const Args& args) {
-  if (auto made = make_directories(context.state_dir, 0700); !made) {
-    Error error = std::move(made).error();
-    if (error.is(Code::denied) && ::geteuid() != 0) error.message += "; run as root";
-    return error;
-  }
-  auto id = machine_id(context.state_dir);
-  if (!id) return std::move(id).error();
-  Stores stores;
-  stores.name = args.name;
-  kv::SqliteOptions durable;
-  durable.path = context.cluster_path();
-  auto cluster = made(kv::open_sqlite(durable));
-  if (!cluster) return std::move(cluster).error();
-  stores.cluster = std::move(*cluster);
-  ipam::NodeStoreOptions opening;
-  opening.path = context.node_path();
-  auto node = made(ipam::open_node_store(opening));
-  if (!node) return std::move(node).error();
-  stores.node = std::move(*node);
-  for (kv::Store* store : {stores.cluster.get(), stores.node.get()}) {
-    if (auto good = check_pools(*store, args.pools); !good) return good;
-  }
-
-  // What is there stays: it may have been made by another node, or by this one before it lost its node store.
-  auto committed = stores.cluster->transact([&](kv::Transaction& tx) -> Status {
+// This node's record, and the settings of BGP when it is the first. What is there stays: it may have been made by another node, or
+// by this one before it lost its node store.
+Status write_node(const Context& context, const Args& args, const std::string& id, kv::Store& cluster, bool shared) {
+  auto committed = cluster.transact([&](kv::Transaction& tx) -> Status {
     const auto known = tx.get(model::keys::node(args.name));
     if (!known) return known.error();
     if (!*known) {
-      const model::Node record{args.name, *id, args.addresses, args.labels, std::nullopt, context.clock.unix_seconds()};
+      const model::Node record{args.name, id, args.addresses, args.labels, std::nullopt, context.clock.unix_seconds()};
       tx.put(model::keys::node(args.name), model::encode(record));
+    } else if (shared) {
+      auto record = model::decode_node(**known);
+      if (!record) return std::move(record).error().context("the record of node " + args.name);
+      if (record->machine_id != id) {
+        return make_error(Code::exists, "another machine of the cluster has the name " + args.name + "; name this one with --name");
+      }
     }
     const auto stored = tx.get(model::keys::bgp_settings);
     if (!stored) return stored.error();
@@ -205,13 +192,54 @@ Status make_host(const Context& context, const Args& args) {
       settings = std::move(*decoded);
     }
     if (!settings.router_id) settings.router_id = args.router_id;
-    tx.put(model::keys::bgp_settings, model::encode(settings));
+    std::string text = model::encode(settings);
+    if (!*stored || **stored != text) tx.put(model::keys::bgp_settings, text);
     return {};
   });
   if (!committed) return std::move(committed).error();
+  return {};
+}
+
+// Everything that init and join write. Each step may have been done by a run that was killed. `joined`: the etcd this host comes to.
+Status make_host(const Context& context, const Args& args, const std::optional<NewCluster>& joined) {
+  if (auto made = make_directories(context.state_dir, 0700); !made) {
+    Error error = std::move(made).error();
+    if (error.is(Code::denied) && ::geteuid() != 0) error.message += "; run as root";
+    return error;
+  }
+  auto id = machine_id(context.state_dir);
+  if (!id) return std::move(id).error();
+  Stores stores;
+  stores.name = args.name;
+  auto on_etcd = context.cluster_config();
+  if (!on_etcd) return std::move(on_etcd).error();
+  const bool shared = joined || *on_etcd;
+  if (joined) {
+    auto connected = cluster::connect(joined->config);
+    if (!connected) return std::move(connected).error();
+    stores.cluster = std::move(connected->store);
+  } else {
+    kv::SqliteOptions durable;
+    durable.path = context.cluster_path();
+    auto cluster = shared ? context.cluster_store() : made(kv::open_sqlite(durable));
+    if (!cluster) return std::move(cluster).error();
+    stores.cluster = std::move(*cluster);
+  }
+  ipam::NodeStoreOptions opening;
+  opening.path = context.node_path();
+  auto node = made(ipam::open_node_store(opening));
+  if (!node) return std::move(node).error();
+  stores.node = std::move(*node);
+  for (kv::Store* store : {stores.cluster.get(), stores.node.get()}) {
+    if (auto good = check_pools(*store, args.pools); !good) return good;
+  }
+  if (auto written = write_node(context, args, *id, *stores.cluster, shared); !written) return written;
   for (const model::Pool& pool : args.pools) {
     auto created = ipam::create_pool(*stores.cluster, pool);
     if (!created && !created.error().is(Code::exists)) return created;
+  }
+  if (joined) {
+    if (auto written = cluster::write_config(context.state_dir, joined->config, joined->position); !written) return written;
   }
   if (auto mirrored = context.mirror(stores); !mirrored) return mirrored;
   return put_record(*stores.node, std::string(model::keys::node_identity), args.name);
@@ -225,7 +253,7 @@ Status check_nothing_lost(const Context& context, const std::string& known_as) {
   auto interfaces = live_interfaces(**kernel);
   if (!interfaces) return std::move(interfaces).error();
   if (interfaces->empty()) return {};
-  return make_error(Code::conflict, context.cluster_path() + " knows this host as " + known_as + ", " + context.node_path() +
+  return make_error(Code::conflict, context.cluster_place() + " knows this host as " + known_as + ", " + context.node_path() +
                                         " does not say so, and " + std::to_string(interfaces->size()) +
                                         " container interface(s) are here: the node store was lost; nothing was changed; "
                                         "'firnctl ipam reset' makes it anew from what is alive");
@@ -237,10 +265,52 @@ Error difference(const std::string& self, const std::vector<std::string>& differ
                                         "; nothing was changed; use 'firnctl node set', 'firnctl bgp settings' and 'firnctl pool create'");
 }
 
+// What --etcd says against what this host is on. The store of an etcd that it is not on yet, and what is to be kept of that.
+Result<std::unique_ptr<kv::Store>> open_asked(const Context& context, const Args& args, std::optional<NewCluster>& joined) {
+  auto asked = config_of(args.etcd);
+  if (!asked) return std::move(asked).error();
+  if (args.join && !*asked) return make_error(Code::invalid, "--etcd: is required; the first host was made with 'firnctl init --etcd'");
+  auto configured = context.cluster_config();
+  if (!configured) return std::move(configured).error();
+  if (*configured || !*asked) {
+    if (*asked && !same_cluster(**configured, **asked)) {
+      return make_error(Code::conflict, "this host is on " + join((*configured)->endpoints, ",") + " with prefix " + (*configured)->prefix +
+                                            " already; nothing was changed; edit " + cluster::config_path(context.state_dir) +
+                                            " when the endpoints have changed");
+    }
+    return context.cluster_if_any();
+  }
+  struct stat info {};
+  if (::stat(context.cluster_path().c_str(), &info) == 0) {
+    return make_error(Code::conflict, "this host has a cluster store of its own, " + context.cluster_path() +
+                                          "; 'firnctl cluster migrate' with the same --etcd options moves it onto etcd");
+  }
+  auto connected = cluster::connect(**asked);
+  if (!connected) return std::move(connected).error();
+  auto nodes = list_records(*connected->store, model::keys::nodes, model::decode_node);
+  if (!nodes) return std::move(nodes).error();
+  if (nodes->empty() && args.join) {
+    return make_error(Code::conflict, "the cluster with prefix " + (*asked)->prefix + " is not initialised; make the first host with "
+                                                                                      "'firnctl init' and the same options");
+  }
+  if (auto busy = check_not_migrating(*connected->store); !busy) return std::move(busy).error();
+  if (!nodes->empty() && !args.join) {
+    auto own = own_name(context, *connected->store);
+    if (!own) return std::move(own).error();
+    if (own->empty()) {
+      return make_error(Code::exists, "the cluster with prefix " + (*asked)->prefix + " is initialised already (by " + nodes->front().name +
+                                          (nodes->size() > 1 ? " and others" : "") + "); 'firnctl join' with the same options adds this host");
+    }
+  }
+  joined = NewCluster{std::move(**asked), connected->position};
+  return std::move(connected->store);
+}
+
 Result<Exit> init(const Context& context, Args args) {
   const bool named = !args.name.empty();
   if (auto good = check_args(args); !good) return std::move(good).error();
-  auto cluster = context.cluster_if_any();
+  std::optional<NewCluster> joined;
+  auto cluster = open_asked(context, args, joined);
   if (!cluster) return std::move(cluster).error();
   std::string self;
   if (*cluster) {
@@ -249,6 +319,10 @@ Result<Exit> init(const Context& context, Args args) {
       if (!name) return std::move(name).error();
       self = std::move(*name);
     }
+  }
+  if (joined && !self.empty()) {
+    return make_error(Code::conflict, "this host is initialised already, as " + self + ", and its cluster store is gone: put " +
+                                          context.cluster_path() + " or " + cluster::config_path(context.state_dir) + " back");
   }
   json::Writer w;
   w.begin_object().field("state_dir", context.state_dir);
@@ -276,6 +350,11 @@ Result<Exit> init(const Context& context, Args args) {
       if (*settings) args.as_number = (*settings)->as_number;
     }
   }
+  if (args.join) {
+    auto settings = get_record(**cluster, model::keys::bgp_settings, model::decode_bgp_settings);
+    if (!settings) return std::move(settings).error();
+    if (*settings) args.as_number = (*settings)->as_number;
+  }
   cluster->reset();
   if (args.addresses.empty()) {
     for (const Family family : {Family::v4, Family::v6}) {
@@ -285,27 +364,32 @@ Result<Exit> init(const Context& context, Args args) {
       return make_error(Code::invalid, "this host has no default route to take its address from; name the address with --address");
     }
   }
-  if (auto made = make_host(context, args); !made) return std::move(made).error();
-  std::string next = args.pools.empty() ? "; next: firnctl pool create NAME CIDR" : "";
-  return context.done(args.name + " is initialised (" + context.state_dir + ", address " + join(args.addresses) + ", AS " +
+  if (auto made = make_host(context, args, joined); !made) return std::move(made).error();
+  const std::string next = args.pools.empty() && !args.join ? "; next: firnctl pool create NAME CIDR" : "";
+  return context.done(args.name + (args.join ? " has joined (" : " is initialised (") + context.state_dir + ", address " + join(args.addresses) + ", AS " +
                           std::to_string(args.as_number.value_or(model::BgpSettings{}.as_number)) + ")" + next,
                       w.field("name", args.name).field("changed", true).end_object().text());
+}
+
+void add_node_options(Command& verb, Args& args) {
+  verb.option("--name", "NODE", "Name of this node (default: the host name)", Command::text(args.name))
+      .list("--address", "A", "How peers reach this host; may be repeated (default: source address of the default route)",
+            take_addresses(args.addresses))
+      .list("--label", "KEY=VALUE", "Label of this node, for pools with a node selector; may be repeated", take_label(args.labels));
 }
 
 }  // namespace
 
 void add_init(Command& root, Context& context) {
   auto args = std::make_shared<Args>();
-  root.verb("init", "Make this machine a firn host",
-            "firnctl init\n"
-            "firnctl init --name node-a --address 192.0.2.11 --as 65001 --pool web=10.44.0.0/16\n"
-            "firnctl init --pool v4=10.44.0.0/16,block-size=24 --pool v6=fd00:44::/64 --label rack=r1",
-            [args, &context] { return init(context, *args); })
-      .option("--name", "NODE", "Name of this node (default: the host name)", Command::text(args->name))
-      .list("--address", "A", "How peers reach this host; may be repeated (default: source address of the default route)",
-            take_addresses(args->addresses))
-      .option("--as", "N", "AS number of this host and of every node without its own (default: 64512)",
-              take_as_number(args->as_number))
+  Command verb = root.verb("init", "Make this machine a firn host, alone or as the first of a cluster",
+                           "firnctl init\n"
+                           "firnctl init --name node-a --address 192.0.2.11 --as 65001 --pool web=10.44.0.0/16\n"
+                           "firnctl init --pool v4=10.44.0.0/16,block-size=24 --pool v6=fd00:44::/64 --label rack=r1\n"
+                           "firnctl init --etcd https://etcd-1:2379,https://etcd-2:2379 --etcd-ca /etc/firn/etcd-ca.pem",
+                           [args, &context] { return init(context, *args); });
+  add_node_options(verb, *args);
+  verb.option("--as", "N", "AS number of this host and of every node without its own (default: 64512)", take_as_number(args->as_number))
       .option("--router-id", "A", "BGP router id (default: the node's first IPv4 address)", take_address(args->router_id))
       .list("--pool", "NAME=CIDR[,block-size=N]", "Make a pool of addresses; may be repeated",
             [args](const std::string& text) -> Status {
@@ -313,9 +397,19 @@ void add_init(Command& root, Context& context) {
               if (!pool) return std::move(pool).error();
               args->pools.push_back(std::move(*pool));
               return {};
-            })
-      .list("--label", "KEY=VALUE", "Label of this node, for pools with a node selector; may be repeated",
-            take_label(args->labels));
+            });
+  add_etcd_options(verb, args->etcd);
+}
+
+void add_join(Command& root, Context& context) {
+  auto args = std::make_shared<Args>();
+  args->join = true;
+  Command verb = root.verb("join", "Make this machine one more host of a cluster on etcd",
+                           "firnctl join --etcd https://etcd-1:2379,https://etcd-2:2379 --etcd-ca /etc/firn/etcd-ca.pem\n"
+                           "firnctl join --name node-b --etcd http://192.0.2.5:2379 --label rack=r2",
+                           [args, &context] { return init(context, *args); });
+  add_node_options(verb, *args);
+  add_etcd_options(verb, args->etcd);
 }
 
 }  // namespace firn::cli

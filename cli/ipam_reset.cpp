@@ -97,7 +97,7 @@ Result<Exit> reset(const Context& context, bool force) {
     if (!own) return std::move(own).error();
     if (own->empty())
       return make_error(Code::conflict,
-                        context.cluster_path() + " has no node with the id of this machine; put back the right one");
+                        context.cluster_place() + " has no node with the id of this machine; put back the right one");
     name = std::move(*own);
   }
   auto boot = ipam::current_boot_id();
@@ -121,17 +121,28 @@ Result<Exit> reset(const Context& context, bool force) {
 
 }  // namespace
 
-Result<std::string> own_name(const Context& context, kv::Store& cluster) {
-  auto nodes = list_records(cluster, model::keys::nodes, model::decode_node);
-  if (!nodes) return std::move(nodes).error();
-  for (const std::string& path : {std::string("/etc/machine-id"), context.state_dir + "/machine-id"}) {
+std::string own_machine_id_path(const std::string& state_dir) { return state_dir + "/machine-id"; }
+
+std::string known_machine_id(const std::string& state_dir) {
+  for (const std::string& path : {own_machine_id_path(state_dir), std::string("/etc/machine-id")}) {
     auto id = read_file(path, 256);
     if (!id) continue;
     while (!id->empty() && id->back() == '\n') id->pop_back();
-    const auto found = std::find_if(nodes->begin(), nodes->end(), [&](const model::Node& n) { return n.machine_id == *id; });
-    if (found != nodes->end()) return found->name;
+    if (id->size() == 32 && id->find_first_not_of("0123456789abcdef") == std::string::npos) return std::move(*id);
   }
-  return nodes->size() == 1 ? nodes->front().name : std::string();
+  return {};
+}
+
+Result<std::string> own_name(const Context& context, kv::Store& cluster) {
+  auto nodes = list_records(cluster, model::keys::nodes, model::decode_node);
+  if (!nodes) return std::move(nodes).error();
+  const std::string id = known_machine_id(context.state_dir);
+  const auto found = std::find_if(nodes->begin(), nodes->end(), [&](const model::Node& n) { return !id.empty() && n.machine_id == id; });
+  if (found != nodes->end()) return found->name;
+  // The only node of a file of this host's own is this host, whatever its id says.
+  struct stat info {};
+  const bool alone = nodes->size() == 1 && ::stat(context.cluster_path().c_str(), &info) == 0;
+  return alone ? nodes->front().name : std::string();
 }
 
 void add_ipam_reset(Command& ipam, Context& context) {

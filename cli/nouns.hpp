@@ -7,6 +7,8 @@
 namespace firn::cli {
 
 void add_init(Command& root, Context& context);
+void add_join(Command& root, Context& context);
+void add_cluster(Command& root, Context& context);
 void add_node(Command& root, Context& context);
 void add_pool(Command& root, Context& context);
 void add_reservation(Command& root, Context& context);

@@ -7,6 +7,7 @@
 
 #include "ipam/node_store.hpp"
 #include "lib/base/file.hpp"
+#include "lib/cluster/cluster.hpp"
 #include "lib/kv/sqlite/sqlite_store.hpp"
 #include "lib/model/keys.hpp"
 
@@ -15,15 +16,7 @@ namespace {
 
 namespace keys = model::keys;
 
-constexpr std::chrono::milliseconds lock_deadline{2000};
-
-Result<std::unique_ptr<kv::Store>> open_cluster_store(const std::string& path, bool create) {
-  kv::SqliteOptions options;
-  options.path = path;
-  options.create = create;
-  options.deadline = lock_deadline;
-  return kv::open_sqlite(options);
-}
+constexpr std::chrono::milliseconds store_deadline{2000};
 
 bool is_there(const std::string& path) {
   struct stat info {};
@@ -35,8 +28,8 @@ bool is_there(const std::string& path) {
 Intake::Intake(loop::Loop& loop, Log& log, std::string state_dir, IntakeListener listener)
     : loop_(loop), log_(log), state_dir_(std::move(state_dir)), listener_(std::move(listener)) {
   node_.path = state_dir_ + "/node.db";
-  cluster_.path = state_dir_ + "/cluster.db";
-  cluster_.durable = true;
+  cluster_.path = cluster::database_path(state_dir_);
+  cluster_.shared = true;
 }
 
 Status Intake::start() {
@@ -68,8 +61,8 @@ bool Intake::open(Source& source, bool create) {
     source.trouble = source.path + " is not there yet (firnctl init, or a first container, makes it)";
     return false;
   }
-  auto store = source.durable ? open_cluster_store(source.path, create)
-                              : ipam::open_node_store({source.path, {}, create, lock_deadline});
+  auto store = source.shared ? cluster::open_cluster(state_dir_, store_deadline)
+                             : ipam::open_node_store({source.path, {}, create, store_deadline});
   if (!store) {
     close(source, store.error());
     return false;
@@ -232,6 +225,10 @@ void Intake::take(const std::string& key, const std::string* value) {
 }
 
 void Intake::poll_cluster() {
+  if (cluster_.store == nullptr) {
+    const std::string config = cluster::config_path(state_dir_);
+    cluster_.path = is_there(config) ? config : cluster::database_path(state_dir_);
+  }
   if (open(cluster_, false)) {
     auto changes = cluster_.store->changes(0, {});
     if (!changes) return close(cluster_, changes.error());

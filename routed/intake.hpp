@@ -55,7 +55,7 @@ class Intake {
  private:
   struct Source {
     std::string path;
-    bool durable = false;
+    bool shared = false;  // the cluster store, wherever it is
     std::unique_ptr<kv::Store> store;
     loop::Handle watch;
     kv::Revision revision = 0;

@@ -7,16 +7,41 @@ _firnctl() {
   for ((i = 1; i <= COMP_CWORD; i++)); do
     case $path in
       "firnctl")
-        words="init status node pool reservation ipam endpoint route bgp completion version" names=""
+        words="init join status cluster node pool reservation ipam endpoint route bgp completion version" names=""
         options="--help --version --output --state-dir --socket"
         valued="-o --output --state-dir --socket"
         ;;
       "firnctl init")
         words="" names=""
-        options="--help --output --state-dir --socket --name --address --as --router-id --pool --label"
-        valued="-o --output --state-dir --socket --name --address --as --router-id --pool --label"
+        options="--help --output --state-dir --socket --name --address --label --as --router-id --pool --etcd --etcd-ca --etcd-cert --etcd-key --etcd-user --etcd-password-file --etcd-prefix"
+        valued="-o --output --state-dir --socket --name --address --label --as --router-id --pool --etcd --etcd-ca --etcd-cert --etcd-key --etcd-user --etcd-password-file --etcd-prefix"
+        ;;
+      "firnctl join")
+        words="" names=""
+        options="--help --output --state-dir --socket --name --address --label --etcd --etcd-ca --etcd-cert --etcd-key --etcd-user --etcd-password-file --etcd-prefix"
+        valued="-o --output --state-dir --socket --name --address --label --etcd --etcd-ca --etcd-cert --etcd-key --etcd-user --etcd-password-file --etcd-prefix"
         ;;
       "firnctl status")
+        words="" names=""
+        options="--help --output --state-dir --socket"
+        valued="-o --output --state-dir --socket"
+        ;;
+      "firnctl cluster")
+        words="status migrate accept" names=""
+        options="--help"
+        valued=""
+        ;;
+      "firnctl cluster status")
+        words="" names=""
+        options="--help --output --state-dir --socket"
+        valued="-o --output --state-dir --socket"
+        ;;
+      "firnctl cluster migrate")
+        words="" names=""
+        options="--help --output --state-dir --socket --etcd --etcd-ca --etcd-cert --etcd-key --etcd-user --etcd-password-file --etcd-prefix"
+        valued="-o --output --state-dir --socket --etcd --etcd-ca --etcd-cert --etcd-key --etcd-user --etcd-password-file --etcd-prefix"
+        ;;
+      "firnctl cluster accept")
         words="" names=""
         options="--help --output --state-dir --socket"
         valued="-o --output --state-dir --socket"
@@ -230,7 +255,7 @@ _firnctl() {
       COMPREPLY=($(compgen -W "table json" -- "$current"))
       return
       ;;
-    --state-dir | --socket | --password-file)
+    --state-dir | --socket | --password-file | --etcd-ca | --etcd-cert | --etcd-key | --etcd-password-file)
       compopt -o filenames 2>/dev/null
       COMPREPLY=($(compgen -f -- "$current"))
       return

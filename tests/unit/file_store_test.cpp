@@ -8,7 +8,7 @@
 #include <random>
 #include <thread>
 
-#include "tests/unit/file_store_support.hpp"
+#include "tests/support/file_store.hpp"
 
 namespace firn::kv {
 namespace {

@@ -1,7 +1,7 @@
 // What only the SQLite engine promises: that damage of its file is said and never crashes.
 #include <random>
 
-#include "tests/unit/file_store_support.hpp"
+#include "tests/support/file_store.hpp"
 
 namespace firn::kv {
 namespace {

@@ -75,6 +75,10 @@ class LmdbStore final : public Store {
   Result<Listing> range(std::string_view prefix) override;
   Result<int> watch_fd() override;
   Result<Changes> changes(Revision after, std::string_view prefix) override;
+  Result<LeaseId> grant(std::chrono::seconds) override { return no_leases(); }
+  Result<std::chrono::seconds> keep_alive(LeaseId) override { return no_leases(); }
+  Status revoke(LeaseId) override { return no_leases(); }
+  Error no_leases() const { return make_error(Code::unsupported, file_.path() + ": a node store has no leases"); }
 
   // All of these REQUIRE an open transaction.
   Result<std::optional<Entry>> read(std::string_view key);
@@ -121,8 +125,12 @@ class LmdbTransaction final : public Transaction {
     if (failure) return *failure;
     return store_.list(prefix, limit, from);
   }
-  void put(std::string_view key, std::string_view value) override {
+  void put(std::string_view key, std::string_view value, LeaseId lease) override {
     if (failure) return;
+    if (lease != 0) {
+      failure = store_.no_leases();
+      return;
+    }
     if (auto status = store_.write(key, value); status) changed.append(1, '\n').append(key);
     else failure = std::move(status).error();
   }

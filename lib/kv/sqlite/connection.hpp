@@ -31,6 +31,18 @@ enum class Query {
   log_gap_move,
   log_trim,
   changes,
+  lease_table,
+  leased_table,
+  lease_alive,
+  lease_add,
+  lease_keep,
+  lease_forget,
+  lease_ended,
+  leased_holds,
+  leased_keys,
+  leased_put,
+  leased_note,
+  leased_forget,
   count_
 };
 

@@ -6,6 +6,7 @@
 #include "lib/kv/directory_watch.hpp"
 #include "lib/kv/keys.hpp"
 #include "lib/kv/sqlite/connection.hpp"
+#include "lib/kv/sqlite/lease.hpp"
 
 namespace firn::kv {
 
@@ -24,7 +25,7 @@ class SqliteTransaction final : public Transaction {
 
   Result<std::optional<std::string>> get(std::string_view key) override;
   Result<std::vector<Entry>> range(std::string_view prefix, size_t limit, std::string_view from) override;
-  void put(std::string_view key, std::string_view value) override;
+  void put(std::string_view key, std::string_view value, LeaseId lease) override;
   void erase(std::string_view key) override;
 
   // SQLite may have rolled back by itself after a failure: from there on every operation does nothing.
@@ -34,6 +35,7 @@ class SqliteTransaction final : public Transaction {
 
  private:
   void changed_key(std::string_view key);
+  void erase_ended();
   SqliteStore& store_;
 };
 
@@ -46,20 +48,34 @@ class SqliteStore final : public Store {
   Result<Listing> range(std::string_view prefix) override;
   Result<int> watch_fd() override;
   Result<Changes> changes(Revision after, std::string_view prefix) override;
+  Result<LeaseId> grant(std::chrono::seconds ttl) override;
+  Result<std::chrono::seconds> keep_alive(LeaseId lease) override;
+  Status revoke(LeaseId lease) override;
 
   Result<std::vector<Entry>> list(std::string_view prefix, size_t limit, std::string_view from);
+  Status check(std::string_view key, std::string_view value) const;
   Status write(std::string_view key, std::string_view value, Revision revision);
+  Status write_leased(std::string_view key, std::string_view value, Revision revision, LeaseId lease);
   Result<bool> remove(std::string_view key);
   // The revision of the last commit. REQUIRES: inside a transaction.
   Result<Revision> revision();
+  // Keys that the last reads have left out because their lease has ended.
+  std::vector<std::string> take_ended() { return std::exchange(ended_, {}); }
+  bool any_ended() const { return !ended_.empty(); }
 
  private:
+  // A row as an entry; nothing when its lease has ended.
+  Result<std::optional<Entry>> entry_of(Statement& row, std::string_view key, int value_column);
+  Status end_lease(Transaction& transaction, LeaseId lease);
+  Status begin_leases(Transaction& transaction);
   Status log(Revision revision, std::string_view changed);
   Result<Revision> finish(SqliteTransaction& transaction);
   void rollback();
   Result<Changes> read_changes(Revision after, std::string_view prefix);
 
   std::unique_ptr<Connection> connection_;
+  Leases leases_{*connection_};
+  std::vector<std::string> ended_;
   DirectoryWatch watch_;
   // The last row of the log, as of data version `known_at_`.
   Revision revision_ = 0;
@@ -72,21 +88,30 @@ Result<std::optional<std::string>> SqliteTransaction::get(std::string_view key) 
   if (failure) return *failure;
   auto entry = store_.get(key);
   if (!entry) return std::move(entry).error();
+  if (store_.any_ended()) erase_ended();
   if (!*entry) return std::optional<std::string>();
   return std::optional<std::string>(std::move((*entry)->value));
 }
 
 Result<std::vector<Entry>> SqliteTransaction::range(std::string_view prefix, size_t limit, std::string_view from) {
   if (failure) return *failure;
-  return store_.list(prefix, limit, from);
+  auto entries = store_.list(prefix, limit, from);
+  if (store_.any_ended()) erase_ended();
+  return entries;
 }
 
-void SqliteTransaction::put(std::string_view key, std::string_view value) {
+// So that those who wait for changes hear of it.
+void SqliteTransaction::erase_ended() {
+  for (const std::string& key : store_.take_ended()) erase(key);
+}
+
+void SqliteTransaction::put(std::string_view key, std::string_view value, LeaseId lease) {
   if (failure) return;
   auto last = store_.revision();
   if (!last) {
     failure = std::move(last).error();
-  } else if (auto status = store_.write(key, value, *last + 1); !status) {
+  } else if (auto status = lease == 0 ? store_.write(key, value, *last + 1) : store_.write_leased(key, value, *last + 1, lease);
+             !status) {
     failure = std::move(status).error();
   } else {
     changed_key(key);
@@ -115,6 +140,7 @@ Result<Revision> SqliteStore::transact(const Body& body) {
       !status) {
     return std::move(status).error();
   }
+  ended_.clear();
   SqliteTransaction transaction(*this);
   auto status = body(transaction);
   if (status && transaction.failure) status = std::move(*transaction.failure);
@@ -198,7 +224,21 @@ Result<std::optional<Entry>> SqliteStore::get(std::string_view key) {
   const int rc = statement.step();
   if (rc == SQLITE_DONE) return std::optional<Entry>();
   if (rc != SQLITE_ROW) return connection_->error(rc, "read " + std::string(key));
-  return std::optional<Entry>(Entry{std::string(key), std::string(statement.bytes(0)), statement.number(1), statement.number(2)});
+  return entry_of(statement, key, 0);
+}
+
+Result<std::optional<Entry>> SqliteStore::entry_of(Statement& row, std::string_view key, int value_column) {
+  const Revision created = row.number(value_column + 1);
+  if (created < 0) {
+    auto held = leases_.holds(key);
+    if (!held) return std::move(held).error();
+    if (!*held) {
+      if (connection_->writable() && connection_->in_transaction()) ended_.emplace_back(key);
+      return std::optional<Entry>();
+    }
+  }
+  return std::optional<Entry>(
+      Entry{std::string(key), std::string(row.bytes(value_column)), created < 0 ? -created : created, row.number(value_column + 2)});
 }
 
 Result<std::vector<Entry>> SqliteStore::list(std::string_view prefix, size_t limit, std::string_view from) {
@@ -213,20 +253,25 @@ Result<std::vector<Entry>> SqliteStore::list(std::string_view prefix, size_t lim
   } else {
     statement.bind_value(2, {});
   }
-  statement.bind_number(3, limit == 0 ? -1 : static_cast<int64_t>(limit));
   std::vector<Entry> entries;
   int rc = statement.step();
   for (; rc == SQLITE_ROW; rc = statement.step()) {
-    entries.push_back(
-        Entry{std::string(statement.bytes(0)), std::string(statement.bytes(1)), statement.number(2), statement.number(3)});
+    auto entry = entry_of(statement, statement.bytes(0), 1);
+    if (!entry) return std::move(entry).error();
+    if (*entry) entries.push_back(std::move(**entry));
+    if (limit != 0 && entries.size() == limit) return entries;
   }
   if (rc != SQLITE_DONE) return connection_->error(rc, "list " + std::string(prefix));
   return entries;
 }
 
+Status SqliteStore::check(std::string_view key, std::string_view value) const {
+  if (auto status = check_key(connection_->options().path, key); !status) return status;
+  return check_value(connection_->options().path, key, value);
+}
+
 Status SqliteStore::write(std::string_view key, std::string_view value, Revision revision) {
-  if (auto status = check_key(connection_->options().path, key); !status) return std::move(status).error();
-  if (auto status = check_value(connection_->options().path, key, value); !status) return status;
+  if (auto good = check(key, value); !good) return good;
   sqlite3_stmt* prepared = connection_->prepared(Query::put);
   if (prepared == nullptr) return connection_->prepare_error("write");
   Statement statement(prepared);
@@ -235,6 +280,22 @@ Status SqliteStore::write(std::string_view key, std::string_view value, Revision
   statement.bind_number(3, revision);
   if (const int rc = statement.step(); rc != SQLITE_DONE) return connection_->error(rc, "write " + std::string(key));
   return {};
+}
+
+Status SqliteStore::write_leased(std::string_view key, std::string_view value, Revision revision, LeaseId lease) {
+  if (auto good = check(key, value); !good) return good;
+  if (auto made = leases_.make_tables(); !made) return made;
+  auto alive = leases_.alive(lease);
+  if (!alive) return std::move(alive).error();
+  if (!*alive) return make_error(Code::not_found, "write " + std::string(key) + ": lease " + std::to_string(lease) + " has ended");
+  // What was left of a lease that has ended goes, so that the key is a new one.
+  auto before = get(key);
+  if (!before) return std::move(before).error();
+  if (any_ended()) {
+    ended_.clear();
+    if (auto removed = remove(key); !removed) return std::move(removed).error();
+  }
+  return leases_.write(key, value, revision, lease);
 }
 
 Result<bool> SqliteStore::remove(std::string_view key) {
@@ -256,6 +317,66 @@ Result<Listing> SqliteStore::range(std::string_view prefix) {
   if (!entries) return std::move(entries).error();
   if (!at) return std::move(at).error();
   return Listing{std::move(*entries), *at};
+}
+
+Status SqliteStore::end_lease(Transaction& transaction, LeaseId lease) {
+  auto keys = leases_.keys_of(lease);
+  if (!keys) return std::move(keys).error();
+  for (const std::string& key : *keys) transaction.erase(key);
+  return leases_.forget(lease);
+}
+
+// Whoever looks after a lease of its own ends those of others whose time is over.
+Status SqliteStore::begin_leases(Transaction& transaction) {
+  if (auto made = leases_.make_tables(); !made) return made;
+  auto ended = leases_.ended();
+  if (!ended) return std::move(ended).error();
+  for (const LeaseId lease : *ended) {
+    if (auto status = end_lease(transaction, lease); !status) return status;
+  }
+  return {};
+}
+
+Result<LeaseId> SqliteStore::grant(std::chrono::seconds ttl) {
+  if (ttl.count() <= 0) return make_error(Code::invalid, "a lease of " + std::to_string(ttl.count()) + " s; at least 1");
+  LeaseId lease = 0;
+  auto committed = transact([&](Transaction& transaction) -> Status {
+    if (auto begun = begin_leases(transaction); !begun) return begun;
+    auto added = leases_.add(ttl);
+    if (!added) return std::move(added).error();
+    lease = *added;
+    return {};
+  });
+  if (!committed) return std::move(committed).error();
+  return lease;
+}
+
+Result<std::chrono::seconds> SqliteStore::keep_alive(LeaseId lease) {
+  std::optional<std::chrono::seconds> left;
+  auto committed = transact([&](Transaction& transaction) -> Status {
+    if (auto begun = begin_leases(transaction); !begun) return begun;
+    auto kept = leases_.keep(lease);
+    if (!kept) return std::move(kept).error();
+    left = *kept;
+    return {};
+  });
+  if (!committed) return std::move(committed).error();
+  if (!left) return make_error(Code::not_found, "lease " + std::to_string(lease) + " has ended");
+  return *left;
+}
+
+Status SqliteStore::revoke(LeaseId lease) {
+  bool found = false;
+  auto committed = transact([&](Transaction& transaction) -> Status {
+    if (auto begun = begin_leases(transaction); !begun) return begun;
+    auto alive = leases_.alive(lease);
+    if (!alive) return std::move(alive).error();
+    found = *alive;
+    return found ? end_lease(transaction, lease) : Status();
+  });
+  if (!committed) return std::move(committed).error();
+  if (!found) return make_error(Code::not_found, "lease " + std::to_string(lease) + " has ended");
+  return {};
 }
 
 // A commit appends to the -wal file before it is visible, and nothing is written to a file afterwards. So changes() takes the

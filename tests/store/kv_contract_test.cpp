@@ -5,10 +5,13 @@
 
 #include <filesystem>
 #include <functional>
+#include <thread>
 
+#include "lib/kv/etcd/etcd_store.hpp"
 #include "lib/kv/keys.hpp"
 #include "lib/kv/store.hpp"
-#include "tests/unit/file_store_support.hpp"
+#include "tests/support/etcd_fixture.hpp"
+#include "tests/support/file_store.hpp"
 
 namespace firn::kv {
 namespace {
@@ -49,8 +52,33 @@ Engine in_files(const FileEngine& engine) {
   return {engine.name, [engine] { return std::make_unique<FileData>(engine); }};
 }
 
+// One etcd for all tests of the program, from the first one that wants it to the end of the suite; each has a prefix of its own.
+class EtcdData final : public Data {
+ public:
+  static inline std::unique_ptr<test::EtcdFixture> server;
+
+  EtcdData() {
+    static int count = 0;
+    if (server == nullptr) server = std::make_unique<test::EtcdFixture>();
+    options_.endpoints = server->endpoints();
+    options_.prefix = "/test/" + std::to_string(++count) + "/";
+    // A loaded machine is slow; no test here waits for this.
+    options_.deadline = std::chrono::seconds(30);
+  }
+  std::unique_ptr<Store> open() override {
+    auto store = open_etcd(options_);
+    if (store) return std::move(*store);
+    ADD_FAILURE() << store.error().message;
+    return nullptr;
+  }
+
+ private:
+  EtcdOptions options_;
+};
+
 class StoreContract : public testing::TestWithParam<Engine> {
  protected:
+  static void TearDownTestSuite() { EtcdData::server.reset(); }
   void SetUp() override {
     data_ = GetParam().fresh();
     store_ = data_->open();
@@ -60,6 +88,14 @@ class StoreContract : public testing::TestWithParam<Engine> {
   Revision put(std::string_view key, std::string_view value) {
     auto revision = store_->transact([&](Transaction& transaction) {
       transaction.put(key, value);
+      return Status();
+    });
+    EXPECT_TRUE(revision.ok()) << revision.error().message;
+    return revision ? *revision : -1;
+  }
+  Revision put_leased(std::string_view key, std::string_view value, LeaseId lease) {
+    auto revision = store_->transact([&](Transaction& transaction) {
+      transaction.put(key, value, lease);
       return Status();
     });
     EXPECT_TRUE(revision.ok()) << revision.error().message;
@@ -83,6 +119,8 @@ class StoreContract : public testing::TestWithParam<Engine> {
   std::unique_ptr<Data> data_;
   std::unique_ptr<Store> store_;
 };
+
+class LeaseContract : public StoreContract {};
 
 using Strings = std::vector<std::string>;
 
@@ -316,10 +354,166 @@ TEST_P(StoreContract, WatchWakes) {
   EXPECT_EQ(::poll(&waiting, 1, 0), 0);
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Engines, StoreContract,
-    testing::Values(in_files(sqlite_engine()), in_files(sqlite_engine(SqliteOptions::Durability::durable)), in_files(lmdb_engine())),
-    [](const auto& instance) { return instance.param.name; });
+TEST_P(LeaseContract, ALeaseKeepsItsKeys) {
+  auto lease = store_->grant(std::chrono::seconds(60));
+  ASSERT_TRUE(lease.ok()) << lease.error().message;
+  EXPECT_NE(*lease, 0);
+  auto other = data_->open();
+  ASSERT_NE(other, nullptr);
+  const auto written = put_leased("a/mine", "1", *lease);
+  put("a/free", "1");
+  EXPECT_EQ(keys("a/"), (Strings{"a/free", "a/mine"}));
+  auto seen = other->get("a/mine");
+  ASSERT_TRUE(seen.ok() && *seen);
+  EXPECT_EQ((*seen)->created, written);
+  EXPECT_EQ((*seen)->modified, written);
+  auto left = other->keep_alive(*lease);
+  ASSERT_TRUE(left.ok()) << left.error().message;
+  EXPECT_GE(left->count(), 59);
+  EXPECT_EQ(value("a/mine"), "1");
+}
+
+TEST_P(LeaseContract, ARevokedLeaseTakesItsKeysAlong) {
+  auto lease = store_->grant(std::chrono::seconds(60));
+  ASSERT_TRUE(lease.ok());
+  put_leased("mine", "1", *lease);
+  put_leased("released", "1", *lease);
+  put_leased("changed", "1", *lease);
+  const Revision before = put("released", "2");
+  put_leased("changed", "2", *lease);
+  auto other = data_->open();
+  ASSERT_TRUE(other->revoke(*lease).ok());
+  EXPECT_EQ(keys(""), (Strings{"released"}));
+  EXPECT_EQ(value("released"), "2");
+  auto changes = store_->changes(before, "");
+  ASSERT_TRUE(changes.ok());
+  // The end of a lease is no transaction: a watch may hear of it a little later.
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  Strings heard = changes->keys;
+  while (std::find(heard.begin(), heard.end(), "mine") == heard.end() && std::chrono::steady_clock::now() < until) {
+    changes = store_->changes(before, "");
+    ASSERT_TRUE(changes.ok());
+    heard = changes->keys;
+  }
+  EXPECT_EQ(heard, (Strings{"changed", "mine"}));
+
+  auto again = store_->revoke(*lease);
+  ASSERT_FALSE(again.ok());
+  EXPECT_EQ(again.error().code, Code::not_found);
+  auto kept = store_->keep_alive(*lease);
+  ASSERT_FALSE(kept.ok());
+  EXPECT_EQ(kept.error().code, Code::not_found);
+  auto refused = store_->transact([&](Transaction& transaction) {
+    transaction.put("late", "1", *lease);
+    transaction.put("with it", "1");
+    return Status();
+  });
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code, Code::not_found);
+  EXPECT_EQ(keys(""), (Strings{"released"}));
+}
+
+TEST_P(LeaseContract, ALeaseEnds) {
+  auto lease = store_->grant(std::chrono::seconds(1));
+  ASSERT_TRUE(lease.ok());
+  const Revision first = put_leased("mine", "1", *lease);
+  put("free", "1");
+  auto other = data_->open();
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  const auto gone = [&] {
+    auto entry = other->get("mine");
+    return entry.ok() && !*entry;
+  };
+  // Polls because a lease that ends between two processes wakes nobody for sure.
+  while (!gone() && std::chrono::steady_clock::now() < until) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  EXPECT_TRUE(gone());
+  EXPECT_EQ(keys(""), (Strings{"free"}));
+  auto kept = store_->keep_alive(*lease);
+  ASSERT_FALSE(kept.ok());
+  EXPECT_EQ(kept.error().code, Code::not_found);
+  auto body = store_->transact([&](Transaction& transaction) -> Status {
+    auto mine = transaction.get("mine");
+    auto all = transaction.range("", 1);
+    EXPECT_TRUE(mine.ok() && !*mine);
+    EXPECT_TRUE(all.ok() && all->size() == 1 && all->front().key == "free");
+    return {};
+  });
+  ASSERT_TRUE(body.ok());
+  // The name is free again, and a key of that name is a new one.
+  auto next = store_->grant(std::chrono::seconds(60));
+  ASSERT_TRUE(next.ok());
+  const Revision second = put_leased("mine", "2", *next);
+  auto entry = store_->get("mine");
+  ASSERT_TRUE(entry.ok() && *entry);
+  EXPECT_EQ((*entry)->created, second);
+  EXPECT_GT(second, first);
+}
+
+TEST_P(LeaseContract, LeasesAreRefusedWithoutATime) {
+  for (const int seconds : {0, -1}) {
+    auto refused = store_->grant(std::chrono::seconds(seconds));
+    ASSERT_FALSE(refused.ok());
+    EXPECT_EQ(refused.error().code, Code::invalid);
+  }
+}
+
+// Two writers that each add one to the same number, and to keys of their own listing: none is lost.
+TEST_P(StoreContract, WritersContend) {
+  constexpr int rounds = 20;
+  const auto work = [&](const std::string& name, std::unique_ptr<Store> store, int& failures) {
+    for (int i = 0; i < rounds; ++i) {
+      auto done = store->transact([&](Transaction& transaction) -> Status {
+        auto number = transaction.get("count");
+        auto listed = transaction.range("item/");
+        if (!number) return std::move(number).error();
+        if (!listed) return std::move(listed).error();
+        transaction.put("count", std::to_string((*number ? std::stoi(**number) : 0) + 1));
+        char item[32];
+        std::snprintf(item, sizeof item, "item/%04zu", listed->size());
+        transaction.put(item, name);
+        return {};
+      });
+      if (!done) ++failures;
+    }
+  };
+  int failures[2] = {0, 0};
+  std::thread first(work, "a", data_->open(), std::ref(failures[0]));
+  std::thread second(work, "b", data_->open(), std::ref(failures[1]));
+  first.join();
+  second.join();
+  EXPECT_EQ(failures[0] + failures[1], 0);
+  EXPECT_EQ(value("count"), std::to_string(2 * rounds));
+  EXPECT_EQ(keys("item/").size(), 2u * rounds);
+}
+
+// The node store promises no leases: its engine says so.
+TEST(LmdbLeases, AreRefused) {
+  FileData data(lmdb_engine());
+  auto store = data.open();
+  ASSERT_NE(store, nullptr);
+  EXPECT_EQ(store->grant(std::chrono::seconds(5)).error().code, Code::unsupported);
+  EXPECT_EQ(store->keep_alive(1).error().code, Code::unsupported);
+  EXPECT_EQ(store->revoke(1).error().code, Code::unsupported);
+  auto put = store->transact([](Transaction& transaction) {
+    transaction.put("a", "1", 7);
+    return Status();
+  });
+  ASSERT_FALSE(put.ok());
+  EXPECT_EQ(put.error().code, Code::unsupported);
+}
+
+Engine etcd() {
+  return {"etcd", [] { return std::make_unique<EtcdData>(); }};
+}
+std::string name_of(const testing::TestParamInfo<Engine>& instance) { return instance.param.name; }
+
+INSTANTIATE_TEST_SUITE_P(Engines, StoreContract,
+                         testing::Values(in_files(sqlite_engine()), in_files(sqlite_engine(SqliteOptions::Durability::durable)),
+                                         in_files(lmdb_engine()), etcd()),
+                         name_of);
+INSTANTIATE_TEST_SUITE_P(Engines, LeaseContract,
+                         testing::Values(in_files(sqlite_engine()), in_files(sqlite_engine(SqliteOptions::Durability::durable)), etcd()),
+                         name_of);
 
 }  // namespace
 }  // namespace firn::kv
