@@ -123,7 +123,10 @@ Exit Context::print(std::string_view json_text, std::string_view table_text) con
     case Output::json: out << json::pretty(json_text) << "\n"; break;
     case Output::yaml:
       auto document = json::Document::parse(json_text);
-      if (!document) return Exit::failure;
+      if (!document) {
+        err << "firnctl: what should be shown is no JSON: " << document.error().message << "\n";
+        return Exit::failure;
+      }
       out << yaml::write(document->root());
       break;
   }

@@ -176,7 +176,8 @@ Error Object::at(std::string_view pointer, std::string_view why) const {
   std::string message = file_place(page_->file, page_->places.at(value_.pointer() + std::string(pointer))) + ": ";
   if (kind != nullptr) message += kind->name + (name.empty() ? "" : " " + name) + ": ";
   const std::string field = printable(field_path(pointer));
-  return make_error(Code::invalid, message + (field.empty() ? "" : field + ": ") + std::string(why));
+  // What is wrong may quote what was written, and that may be anything.
+  return make_error(Code::invalid, message + (field.empty() ? "" : field + ": ") + printable(why));
 }
 
 Error Object::placed(Error error) const {
@@ -225,7 +226,7 @@ Error joined(const std::vector<Error>& errors) {
 void read_text(const std::string& file, std::string_view text, std::vector<Object>& objects, std::vector<Error>& errors) {
   yaml::Reading reading = yaml::read(text);
   if (reading.fault) {
-    errors.push_back(make_error(Code::invalid, file_place(file, reading.fault->mark) + ": " + reading.fault->message));
+    errors.push_back(make_error(Code::invalid, file_place(file, reading.fault->mark) + ": " + printable(reading.fault->message)));
     return;
   }
   for (yaml::Document& places : reading.documents) {
@@ -271,6 +272,7 @@ Result<std::vector<Object>> read_manifest(const std::vector<std::string>& names)
     if (!text) {
       Error error = std::move(text).error();
       if (error.is(Code::not_found)) error.code = Code::invalid;
+      if (file == "-") error = std::move(error).context("standard input");
       errors.push_back(std::move(error));
       continue;
     }

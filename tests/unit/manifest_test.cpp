@@ -105,7 +105,9 @@ TEST_F(ManifestTest, ABadDocumentIsNamedWithItsPlaceAndChangesNothing) {
       {pool + "spec:\n\tcidr: 10.9.0.0/16", "f:5:1: the line is indented with a tab; YAML wants blanks"},
       {pool + "spec:\n  cidr: 10.9.0.0/16\n cidr: x", "f:6:2: the indentation fits no line above"},
       {pool + "spec: {}\nspec: {}", "f:5:1: 'spec' is here twice, first at line 4"},
+      {pool + "\"\\e[2J\": 1\n\"\\e[2J\": 2", "f:5:1: '\\x1b[2J' is here twice, first at line 4"},
       // The record.
+      {doc("Pool", "web", "cidr: \"\\e[2J\""), "f:5:3: Pool web: spec.cidr: '\\x1b[2J' is not an IPv4 or IPv6 address"},
       {pool, "f:1:1: Pool web: spec.cidr: missing"},
       {doc("Pool", "web", "cidr: 10.9.0.1/16"), ""},
       {doc("Pool", "web", "cdir: 10.9.0.0/16"), "f:5:3: Pool web: spec.cdir: there is no field 'cdir'; did you mean 'cidr'?"},
