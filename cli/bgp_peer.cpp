@@ -5,6 +5,7 @@
 #include <ostream>
 
 #include "cli/bgp.hpp"
+#include "cli/kind.hpp"
 #include "cli/parse.hpp"
 #include "lib/model/keys.hpp"
 #include "lib/model/names.hpp"
@@ -69,33 +70,34 @@ Status apply(const Change& change, model::BgpPeer& peer) {
 Error wrong(std::string text) { return make_error(Code::invalid, std::move(text)); }
 
 // What the record's codec does not know: combinations that no router accepts.
-Status check(const model::BgpPeer& peer) {
+Status validate(const model::BgpPeer& peer) {
   if (auto good = model::decode_bgp_peer(model::encode(peer)); !good) return std::move(good).error();
+  if (auto good = check_as_number(peer.as_number); !good) return wrong("/as_number: " + good.error().message);
   const Address& a = peer.address;
-  if (a.is_multicast() || a.is_unspecified() || a.is_loopback())
-    return wrong("--address: " + a.to_string() + " cannot be a router");
+  if (a.is_multicast() || a.is_unspecified() || a.is_loopback()) return wrong("/address: " + a.to_string() + " cannot be a router");
   if (a.is_link_local() && peer.interface.empty())
-    return wrong("--interface: is needed, because " + a.to_string() + " is link-local");
-  if (peer.multihop > 0 && a.is_link_local()) return wrong("--multihop: a link-local address is one hop away");
-  if (peer.multihop > 0 && !peer.interface.empty())
-    return wrong("--multihop: a session over several hops is bound to no --interface");
+    return wrong("/interface: is needed, because " + a.to_string() + " is link-local");
+  if (peer.multihop > 0 && a.is_link_local()) return wrong("/multihop: a link-local address is one hop away");
+  if (peer.multihop > 0 && !peer.interface.empty()) return wrong("/multihop: a session over several hops is bound to no interface");
   if (peer.interface.find_first_of("\"*?[]\\") != std::string::npos)
-    return wrong("--interface: '" + peer.interface + "' is no interface name");
+    return wrong("/interface: '" + peer.interface + "' is no interface name");
   if (peer.source) {
     const Address& own = *peer.source;
-    if (own.family() != a.family()) return wrong("--source: must be of the same family as the peer's address");
+    if (own.family() != a.family()) return wrong("/source: must be of the same family as the peer's address");
     if (own == a || own.is_unspecified() || own.is_multicast())
-      return wrong("--source: " + own.to_string() + " cannot be this host's end");
+      return wrong("/source: " + own.to_string() + " cannot be this host's end");
   }
-  if (peer.bfd && peer.multihop > 0 && !peer.source) return wrong("--source: is needed for --bfd over several hops");
+  if (peer.bfd && peer.multihop > 0 && !peer.source) return wrong("/source: is needed for BFD over several hops");
   if (!peer.password_file.empty() &&
       (peer.password_file.front() != '/' || peer.password_file.find_first_of("\n\r\"") != std::string::npos)) {
-    return wrong("--password-file: must be an absolute path");
+    return wrong("/password_file: must be an absolute path");
   }
-  for (const auto* rules : {&peer.import_rules, &peer.export_rules}) {
-    for (const model::PrefixRule& rule : *rules) {
+  for (const auto& [field, rules] : {std::pair("/import_rules", &peer.import_rules), {"/export_rules", &peer.export_rules}}) {
+    for (size_t i = 0; i < rules->size(); ++i) {
+      const model::PrefixRule& rule = (*rules)[i];
       if (rule.within.family() != a.family()) {
-        return wrong("rule '" + rule_text(rule) + "': one session carries the family of its own address, " + a.to_string());
+        return wrong(field + ("/" + std::to_string(i)) + ": rule '" + rule_text(rule) +
+                     "': one session carries the family of its own address, " + a.to_string());
       }
     }
   }
@@ -103,13 +105,13 @@ Status check(const model::BgpPeer& peer) {
 }
 
 // The node must exist, and no other peer may have this address on the same host.
-Status check_against(kv::Store& cluster, const model::BgpPeer& peer) {
+Status check_against(kv::Transaction& tx, const model::BgpPeer& peer) {
   if (!peer.node.empty()) {
-    auto node = get_record(cluster, model::keys::node(peer.node), model::decode_node);
+    auto node = tx.get(model::keys::node(peer.node));
     if (!node) return std::move(node).error();
-    if (!*node) return make_error(Code::not_found, "--node: there is no node " + peer.node + "; 'firnctl node list' shows them");
+    if (!*node) return make_error(Code::not_found, "/node: there is no node " + peer.node + "; 'firnctl node list' shows them");
   }
-  auto peers = list_records(cluster, model::keys::bgp_peers, model::decode_bgp_peer);
+  auto peers = list_records(tx, model::keys::bgp_peers, model::decode_bgp_peer);
   if (!peers) return std::move(peers).error();
   for (const model::BgpPeer& other : *peers) {
     const bool together = other.node.empty() || peer.node.empty() || other.node == peer.node;
@@ -119,6 +121,16 @@ Status check_against(kv::Store& cluster, const model::BgpPeer& peer) {
     return make_error(Code::conflict, "peer " + other.name + " has the address " + other.address.to_string() +
                                           " already; change it with 'firnctl bgp peer set " + other.name + "'");
   }
+  return {};
+}
+
+Status store(kv::Store& cluster, const model::BgpPeer& peer) {
+  auto committed = cluster.transact([&](kv::Transaction& tx) -> Status {
+    if (auto good = check_against(tx, peer); !good) return good;
+    tx.put(model::keys::bgp_peer(peer.name), model::encode(peer));
+    return {};
+  });
+  if (!committed) return std::move(committed).error();
   return {};
 }
 
@@ -144,7 +156,7 @@ Result<Exit> add(const Context& context, const Change& change) {
   if (auto good = model::check_peer_name(peer.name); !good) return std::move(good).error();
   if (!change.address || !change.as_number) return wrong(change.address ? "--as: is required" : "--address: is required");
   if (auto applied = apply(change, peer); !applied) return std::move(applied).error();
-  if (auto good = check(peer); !good) return std::move(good).error();
+  if (auto good = validate(peer); !good) return as_option(std::move(good).error());
   auto cluster = context.cluster_store();
   if (!cluster) return std::move(cluster).error();
   auto before = get_record(**cluster, model::keys::bgp_peer(peer.name), model::decode_bgp_peer);
@@ -152,8 +164,7 @@ Result<Exit> add(const Context& context, const Change& change) {
   if (*before && **before == peer) return context.done("peer " + peer.name + " is there already", model::encode(peer));
   if (*before)
     return make_error(Code::exists, "peer " + peer.name + " exists with other values; change it with 'firnctl bgp peer set'");
-  if (auto good = check_against(**cluster, peer); !good) return std::move(good).error();
-  if (auto put = put_record(**cluster, model::keys::bgp_peer(peer.name), model::encode(peer)); !put) return std::move(put).error();
+  if (auto stored = store(**cluster, peer); !stored) return as_option(std::move(stored).error());
   warn(context, peer);
   return context.done("peer " + peer.name + " added (" + peer.address.to_string() + " AS " + std::to_string(peer.as_number) + ")",
                       model::encode(peer));
@@ -167,11 +178,9 @@ Result<Exit> set(const Context& context, const Change& change) {
   if (!peer) return std::move(peer).error();
   const model::BgpPeer before = *peer;
   if (auto applied = apply(change, *peer); !applied) return std::move(applied).error();
-  if (auto good = check(*peer); !good) return std::move(good).error();
+  if (auto good = validate(*peer); !good) return as_option(std::move(good).error());
   if (*peer == before) return context.done("peer " + peer->name + " is so already", model::encode(*peer));
-  if (auto good = check_against(**cluster, *peer); !good) return std::move(good).error();
-  if (auto put = put_record(**cluster, model::keys::bgp_peer(peer->name), model::encode(*peer)); !put)
-    return std::move(put).error();
+  if (auto stored = store(**cluster, *peer); !stored) return as_option(std::move(stored).error());
   warn(context, *peer);
   return context.done("peer " + peer->name + " changed", model::encode(*peer));
 }
@@ -200,16 +209,19 @@ std::string flags_text(const model::BgpPeer& peer) {
   return join(out, ",");
 }
 
+std::vector<std::string> row(const model::BgpPeer& peer) {
+  return {peer.address.to_string(), std::to_string(peer.as_number), peer.node.empty() ? "every" : peer.node, flags_text(peer)};
+}
+
 Result<Exit> list(const Context& context) {
   auto cluster = context.cluster_store();
   if (!cluster) return std::move(cluster).error();
   auto peers = list_records(**cluster, model::keys::bgp_peers, model::decode_bgp_peer);
   if (!peers) return std::move(peers).error();
-  Table table({"NAME", "ADDRESS", "AS", "NODE", "OPTIONS"});
-  for (const model::BgpPeer& peer : *peers) {
-    table.add({peer.name, peer.address.to_string(), std::to_string(peer.as_number), peer.node.empty() ? "every" : peer.node,
-               flags_text(peer)});
-  }
+  const Kind kind = bgp_peer_kind();
+  if (context.output == Output::yaml) return print_yaml(context, kind, *peers);
+  Table table(kind.table_heads());
+  for (const model::BgpPeer& peer : *peers) table.add(peer.name, row(peer));
   return context.print(encode_all(*peers), table, "no peers; make one with: firnctl bgp peer add NAME --address A --as N");
 }
 
@@ -218,6 +230,7 @@ Result<Exit> show(const Context& context, const std::string& name) {
   if (!cluster) return std::move(cluster).error();
   auto peer = find(**cluster, name);
   if (!peer) return std::move(peer).error();
+  if (context.output == Output::yaml) return print_yaml(context, bgp_peer_kind(), std::vector{*peer});
   const auto yes_no = [](bool flag) { return flag ? "yes" : "no"; };
   const auto seconds = [](int value) { return std::to_string(value) + " s"; };
   Sheet sheet;
@@ -279,6 +292,28 @@ void add_options(Command command, Change& c) {
 }
 
 }  // namespace
+
+Kind bgp_peer_kind() {
+  Description<model::BgpPeer> d;
+  d.kind.name = "BgpPeer";
+  d.kind.name_field = "name";
+  d.kind.keys = model::keys::bgp_peers;
+  d.kind.key = [](const std::string& name) -> Result<std::string> {
+    if (auto good = model::check_peer_name(name); !good) return std::move(good).error();
+    return model::keys::bgp_peer(name);
+  };
+  d.kind.heads = {"ADDRESS", "AS", "NODE", "OPTIONS"};
+  d.name = [](const model::BgpPeer& peer) { return peer.name; };
+  d.decode = model::decode_bgp_peer;
+  d.row = row;
+  d.validate = validate;
+  d.fits = [](kv::Transaction& tx, kv::Store&, const model::BgpPeer& peer) { return check_against(tx, peer); };
+  d.note = [](const Context& context, Stores&, const model::BgpPeer& peer) -> Status {
+    warn(context, peer);
+    return {};
+  };
+  return erased(std::move(d));
+}
 
 void add_bgp_peer(Command& bgp, Context& context) {
   Command group = bgp.group("peer", "Routers to speak with");

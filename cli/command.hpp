@@ -15,7 +15,17 @@
 namespace firn::cli {
 
 // What firnctl ends with; docs/firnctl.md.
-enum class Exit : int { ok = 0, failure = 1, usage = 2, problems = 3, no_daemon = 4, not_found = 5, refused = 6 };
+enum class Exit : int {
+  ok = 0,
+  failure = 1,
+  differences = 1,
+  usage = 2,
+  problems = 3,
+  no_daemon = 4,
+  not_found = 5,
+  refused = 6,
+  trouble = 7
+};
 Exit exit_of(const Error& error);
 
 using Run = std::function<Result<Exit>()>;

@@ -33,10 +33,10 @@ constexpr const char* tail = R"bash(      *) words= options= valued= names= ;;
   COMPREPLY=()
   case $previous in
     -o | --output)
-      COMPREPLY=($(compgen -W "table json" -- "$current"))
+      COMPREPLY=($(compgen -W "table json yaml" -- "$current"))
       return
       ;;
-    --state-dir | --socket | --password-file | --etcd-ca | --etcd-cert | --etcd-key | --etcd-password-file)
+    --state-dir | --socket | --password-file | --etcd-ca | --etcd-cert | --etcd-key | --etcd-password-file | -f | --filename)
       compopt -o filenames 2>/dev/null
       COMPREPLY=($(compgen -f -- "$current"))
       return

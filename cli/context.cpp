@@ -8,6 +8,7 @@
 #include "ipam/node_store.hpp"
 #include "lib/control/control.hpp"
 #include "lib/model/keys.hpp"
+#include "lib/yaml/yaml.hpp"
 
 namespace firn::cli {
 
@@ -117,16 +118,23 @@ Exit Context::no_daemon(const Error& error) const {
 }
 
 Exit Context::print(std::string_view json_text, std::string_view table_text) const {
-  if (json) {
-    out << json::pretty(json_text) << "\n";
-  } else {
-    out << table_text;
+  switch (output) {
+    case Output::table: out << table_text; break;
+    case Output::json: out << json::pretty(json_text) << "\n"; break;
+    case Output::yaml:
+      auto document = json::Document::parse(json_text);
+      if (!document) {
+        err << "firnctl: what should be shown is no JSON: " << document.error().message << "\n";
+        return Exit::failure;
+      }
+      out << yaml::write(document->root());
+      break;
   }
   return Exit::ok;
 }
 
 Exit Context::print(std::string_view json_text, const Table& table, std::string_view when_empty) const {
-  if (!json && table.empty()) {
+  if (output == Output::table && table.empty()) {
     err << when_empty << "\n";
     return Exit::ok;
   }
@@ -135,6 +143,10 @@ Exit Context::print(std::string_view json_text, const Table& table, std::string_
 
 Exit Context::done(std::string_view sentence, std::string_view json_text) const {
   return print(json_text, std::string(sentence) + "\n");
+}
+
+Error damaged(std::string_view key, const Error& why) {
+  return make_error(Code::io, "the record " + std::string(key) + " cannot be read: " + why.message);
 }
 
 Status put_record(kv::Store& store, const std::string& key, const std::string& value) {

@@ -20,6 +20,8 @@
 
 namespace firn::cli {
 
+enum class Output { table, json, yaml };
+
 struct Stores {
   std::unique_ptr<kv::Store> node, cluster;
   std::string name;  // of this node
@@ -31,7 +33,7 @@ class Context {
 
   std::string state_dir;
   std::string socket;
-  bool json = false;
+  Output output = Output::table;
   const Clock& clock;
   std::ostream& out;
   std::ostream& err;
@@ -61,7 +63,7 @@ class Context {
   // Says that the daemon does not answer, and what that means; the exit code of it.
   Exit no_daemon(const Error& error) const;
 
-  // One of the two forms, as the user asked.
+  // One of the forms, as the user asked; YAML is that of the JSON.
   Exit print(std::string_view json_text, std::string_view table_text) const;
   // As print, but an empty table is a line on standard error: "no pools; make one with: ...".
   Exit print(std::string_view json_text, const Table& table, std::string_view when_empty) const;
@@ -69,27 +71,41 @@ class Context {
   Exit done(std::string_view sentence, std::string_view json_text) const;
 };
 
-// All records below a key, in key order. A damaged one is an error that names the key.
+Error damaged(std::string_view key, const Error& why);
+
 template <class T>
-Result<std::vector<T>> list_records(kv::Store& store, std::string_view prefix, Result<T> (*decode)(std::string_view)) {
-  auto listing = store.range(prefix);
-  if (!listing) return std::move(listing).error();
+Result<std::vector<T>> decode_all(const std::vector<kv::Entry>& entries, Result<T> (*decode)(model::Source)) {
   std::vector<T> out;
-  for (const kv::Entry& entry : listing->entries) {
+  for (const kv::Entry& entry : entries) {
     auto record = decode(entry.value);
-    if (!record) return make_error(Code::io, "the record " + entry.key + " cannot be read: " + record.error().message);
+    if (!record) return damaged(entry.key, record.error());
     out.push_back(std::move(*record));
   }
   return out;
 }
 
+// All records below a key, in key order. A damaged one is an error that names the key.
 template <class T>
-Result<std::optional<T>> get_record(kv::Store& store, std::string_view key, Result<T> (*decode)(std::string_view)) {
+Result<std::vector<T>> list_records(kv::Store& store, std::string_view prefix, Result<T> (*decode)(model::Source)) {
+  auto listing = store.range(prefix);
+  if (!listing) return std::move(listing).error();
+  return decode_all(listing->entries, decode);
+}
+
+template <class T>
+Result<std::vector<T>> list_records(kv::Transaction& tx, std::string_view prefix, Result<T> (*decode)(model::Source)) {
+  auto entries = tx.range(prefix);
+  if (!entries) return std::move(entries).error();
+  return decode_all(*entries, decode);
+}
+
+template <class T>
+Result<std::optional<T>> get_record(kv::Store& store, std::string_view key, Result<T> (*decode)(model::Source)) {
   auto entry = store.get(key);
   if (!entry) return std::move(entry).error();
   if (!entry->has_value()) return std::optional<T>();
   auto record = decode((*entry)->value);
-  if (!record) return make_error(Code::io, "the record " + std::string(key) + " cannot be read: " + record.error().message);
+  if (!record) return damaged(key, record.error());
   return std::optional<T>(std::move(*record));
 }
 

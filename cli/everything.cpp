@@ -6,11 +6,11 @@ namespace firn::cli {
 
 void add_everything(Program& program, Context& context) {
   program.everywhere([&context](Command& command) {
-    command.option("-o,--output", "table|json", "Form of the output (default: table)",
+    command.option("-o,--output", "table|json|yaml", "Form of the output (default: table)",
                    [&context](const std::string& form) -> Status {
-                     if (form != "table" && form != "json")
-                       return make_error(Code::invalid, "'" + form + "' is neither table nor json");
-                     context.json = form == "json";
+                     if (form != "table" && form != "json" && form != "yaml")
+                       return make_error(Code::invalid, "'" + form + "' is neither table nor json nor yaml");
+                     context.output = form == "json" ? Output::json : form == "yaml" ? Output::yaml : Output::table;
                      return {};
                    });
     command.option("--state-dir", "DIR", "Where the state lives (default: $FIRN_STATE_DIR or /var/lib/firn)",
@@ -33,6 +33,10 @@ void add_everything(Program& program, Context& context) {
   add_endpoint(root, context);
   add_route(root, context);
   add_bgp(root, context);
+  add_get(root, context);
+  add_apply(root, context);
+  add_diff(root, context);
+  add_delete(root, context);
   Command completion = root.group("completion", "Completion for the shell");
   completion.verb("bash", "Print the completion script of bash",
                   "source <(firnctl completion bash)\nfirnctl completion bash > /usr/share/bash-completion/completions/firnctl",

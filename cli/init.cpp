@@ -102,7 +102,7 @@ Status check_args(Args& args) {
                       "--router-id: " + args.router_id->to_string() + " must have the form of an IPv4 address and not be 0.0.0.0");
   }
   for (size_t i = 0; i < args.pools.size(); ++i) {
-    if (auto good = ipam::validate(args.pools[i]); !good) return good;
+    if (auto good = ipam::validate(args.pools[i]); !good) return std::move(good).error().context("pool " + args.pools[i].name);
     for (size_t j = 0; j < i; ++j) {
       const model::Pool &a = args.pools[j], &b = args.pools[i];
       if (a.name == b.name) return make_error(Code::invalid, "pool " + a.name + " is given twice");

@@ -70,11 +70,12 @@ Result<Exit> show(const Context& context) {
         .end_object();
   }
   w.end_array().end_object();
-  if (!context.json && pools.empty()) {
+  if (context.output == Output::table && pools.empty()) {
     context.err << "no pools on this host; make one with: firnctl pool create NAME CIDR\n";
     return Exit::ok;
   }
-  if (!context.json && table.empty()) context.err << "no blocks on this host yet; the first container takes one\n";
+  if (context.output == Output::table && table.empty())
+    context.err << "no blocks on this host yet; the first container takes one\n";
   return context.print(w.text(), pools.text() + (table.empty() ? "" : "\n" + table.text()));
 }
 

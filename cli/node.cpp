@@ -1,9 +1,11 @@
 // firnctl node: the hosts of the cluster.
 #include <algorithm>
 
+#include "cli/kind.hpp"
 #include "cli/nouns.hpp"
 #include "cli/parse.hpp"
 #include "lib/model/keys.hpp"
+#include "lib/model/names.hpp"
 
 namespace firn::cli {
 
@@ -11,15 +13,34 @@ namespace {
 
 std::string as_text(const model::Node& node) { return node.as_number ? std::to_string(*node.as_number) : "default"; }
 
+Status validate(const model::Node& node) {
+  const auto at = [](std::string_view field, const Status& why) {
+    return make_error(Code::invalid, "/" + std::string(field) + ": " + why.error().message);
+  };
+  if (node.addresses.empty())
+    return make_error(Code::invalid, "/addresses: peers must be able to reach the node at one address at least");
+  if (node.as_number) {
+    if (auto good = check_as_number(*node.as_number); !good) return at("as_number", good);
+  }
+  for (const auto& [key, value] : node.labels) {
+    if (auto good = check_label(key, value); !good) return at("labels", good);
+  }
+  return {};
+}
+
+std::vector<std::string> row(const model::Node& node) {
+  return {join(node.addresses), as_text(node), labels_text(node.labels), time_text(node.joined_at)};
+}
+
 Result<Exit> list(const Context& context) {
   auto cluster = context.cluster_store();
   if (!cluster) return std::move(cluster).error();
   auto nodes = list_records(**cluster, model::keys::nodes, model::decode_node);
   if (!nodes) return std::move(nodes).error();
-  Table table({"NAME", "ADDRESSES", "AS", "LABELS", "JOINED"});
-  for (const model::Node& node : *nodes) {
-    table.add({node.name, join(node.addresses), as_text(node), labels_text(node.labels), time_text(node.joined_at)});
-  }
+  const Kind kind = node_kind();
+  if (context.output == Output::yaml) return print_yaml(context, kind, *nodes);
+  Table table(kind.table_heads());
+  for (const model::Node& node : *nodes) table.add(node.name, row(node));
   return context.print(encode_all(*nodes), table, "no nodes; make this host one with: firnctl init");
 }
 
@@ -36,6 +57,7 @@ Result<Exit> show(const Context& context, const std::string& name) {
   if (!stores) return std::move(stores).error();
   auto node = find(*stores, name);
   if (!node) return std::move(node).error();
+  if (context.output == Output::yaml) return print_yaml(context, node_kind(), std::vector{*node});
   Sheet sheet;
   sheet.line("Name", node->name).line("This host", node->name == stores->name ? "yes" : "no");
   sheet.line("Addresses", join(node->addresses)).line("AS", as_text(*node)).line("Labels", labels_text(node->labels));
@@ -83,6 +105,7 @@ Result<Exit> set(const Context& context, const Change& change) {
   if (!node) return std::move(node).error();
   const model::Node before = *node;
   if (auto applied = apply(change, *node); !applied) return std::move(applied).error();
+  if (auto good = validate(*node); !good) return as_option(std::move(good).error());
   if (*node == before) return context.done("node " + node->name + " is so already", model::encode(*node));
   if (auto put = put_record(*stores->cluster, model::keys::node(node->name), model::encode(*node)); !put)
     return std::move(put).error();
@@ -90,6 +113,27 @@ Result<Exit> set(const Context& context, const Change& change) {
 }
 
 }  // namespace
+
+Kind node_kind() {
+  Description<model::Node> d;
+  d.kind.name = "Node";
+  d.kind.name_field = "name";
+  d.kind.metadata = {"labels"};
+  d.kind.status = {"machine_id", "joined_at"};
+  d.kind.keys = model::keys::nodes;
+  d.kind.key = [](const std::string& name) -> Result<std::string> {
+    if (auto good = model::check_object_name("node name", name); !good) return std::move(good).error();
+    return model::keys::node(name);
+  };
+  d.kind.made_by = "'firnctl init' on that host";
+  d.kind.kept = "a node is not deleted like this";
+  d.kind.heads = {"ADDRESSES", "AS", "LABELS", "JOINED"};
+  d.name = [](const model::Node& node) { return node.name; };
+  d.decode = model::decode_node;
+  d.row = row;
+  d.validate = validate;
+  return erased(std::move(d));
+}
 
 void add_node(Command& root, Context& context) {
   Command node = root.group("node", "Hosts of the cluster");

@@ -16,6 +16,10 @@ void add_ipam(Command& root, Context& context);
 void add_endpoint(Command& root, Context& context);
 void add_bgp(Command& root, Context& context);
 void add_route(Command& root, Context& context);
+void add_get(Command& root, Context& context);
+void add_apply(Command& root, Context& context);
+void add_diff(Command& root, Context& context);
+void add_delete(Command& root, Context& context);
 void add_status(Command& root, Context& context);
 void add_version(Command& root, Context& context);
 

@@ -8,6 +8,8 @@ namespace firn::cli {
 
 namespace {
 
+constexpr std::string_view label_form = "a label (KEY=VALUE, each up to 253 printable characters without blanks, '=' and ',')";
+
 Error expected(std::string_view got, std::string_view what) {
   return make_error(Code::invalid, "'" + std::string(got.substr(0, 128)) + "' is not " + std::string(what));
 }
@@ -82,16 +84,25 @@ Result<uint32_t> parse_as_number(std::string_view text) {
   if (!value || *value == 0 || *value >= 4294967295) {
     return expected(text, "an AS number (1 to 4294967294, or asdot as in 1.10; 64512 to 65534 are for private use)");
   }
-  if (*value == 23456) return expected(text, "an AS number that a router can have (23456 is AS_TRANS)");
-  return static_cast<uint32_t>(*value);
+  const auto number = static_cast<uint32_t>(*value);
+  if (auto good = check_as_number(number); !good) return std::move(good).error();
+  return number;
+}
+
+Status check_as_number(uint32_t number) {
+  if (number != 23456) return {};
+  return expected(std::to_string(number), "an AS number that a router can have (23456 is AS_TRANS)");
+}
+
+Status check_label(std::string_view key, std::string_view value) {
+  if (!key.empty() && label_part(key) && label_part(value)) return {};
+  return expected(std::string(key) + "=" + std::string(value), label_form);
 }
 
 Result<std::pair<std::string, std::string>> parse_label(std::string_view text) {
   const auto equals = text.find('=');
-  if (equals == 0 || equals == std::string_view::npos || !label_part(text.substr(0, equals)) ||
-      !label_part(text.substr(equals + 1))) {
-    return expected(text, "a label (KEY=VALUE, each up to 253 printable characters without blanks, '=' and ',')");
-  }
+  if (equals == std::string_view::npos) return expected(text, label_form);
+  if (auto good = check_label(text.substr(0, equals), text.substr(equals + 1)); !good) return std::move(good).error();
   return std::pair<std::string, std::string>(text.substr(0, equals), text.substr(equals + 1));
 }
 
@@ -149,8 +160,6 @@ std::string rules_text(const std::vector<model::PrefixRule>& rules) {
   return join(parts, ", ") + ", reject the rest";
 }
 
-int default_block_size(const Prefix& cidr) { return std::max(cidr.address().is_v4() ? 26 : 122, cidr.length()); }
-
 Result<model::Pool> parse_pool(std::string_view text) {
   constexpr std::string_view form = "a pool (NAME=CIDR[,block-size=N])";
   const auto parts = split(text, ',');
@@ -161,7 +170,7 @@ Result<model::Pool> parse_pool(std::string_view text) {
   auto cidr = Prefix::parse(std::string_view(parts[0]).substr(equals + 1));
   if (!cidr) return std::move(cidr).error().context("pool " + pool.name);
   pool.cidr = *cidr;
-  pool.block_size = default_block_size(pool.cidr);
+  pool.block_size = model::default_block_size(pool.cidr);
   for (size_t i = 1; i < parts.size(); ++i) {
     constexpr std::string_view block_size = "block-size=";
     if (parts[i].rfind(block_size, 0) != 0) return expected(text, form);
@@ -170,6 +179,26 @@ Result<model::Pool> parse_pool(std::string_view text) {
     pool.block_size = *number;
   }
   return pool;
+}
+
+Error as_option(Error error) {
+  static const std::pair<std::string_view, std::string_view> others[] = {{"as_number", "--as"},
+                                                                         {"import_rules", "--import"},
+                                                                         {"export_rules", "--export"},
+                                                                         {"addresses", "--address"},
+                                                                         {"labels", "--label"},
+                                                                         {"name", "NAME"},
+                                                                         {"cidr", "CIDR"}};
+  if (!error.message.starts_with('/')) return error;
+  const size_t colon = std::min(error.message.find(':'), error.message.size());
+  std::string field = error.message.substr(1, std::min(error.message.find('/', 1), colon) - 1);
+  std::string option = "--" + field;
+  std::replace(option.begin(), option.end(), '_', '-');
+  for (const auto& [name, other] : others) {
+    if (field == name) option = other;
+  }
+  error.message.replace(0, colon, option);
+  return error;
 }
 
 Take take_address(std::optional<Address>& target) {

@@ -20,6 +20,8 @@ using Labels = std::map<std::string, std::string>;
 Result<int> parse_number(std::string_view text, int least, int most);
 // "65001", or asdot "1.10" (RFC 5396). Not 0, 23456 or 4294967295 (RFC 7607, 6793, 7300).
 Result<uint32_t> parse_as_number(std::string_view text);
+Status check_as_number(uint32_t number);
+Status check_label(std::string_view key, std::string_view value);
 // "key=value".
 Result<std::pair<std::string, std::string>> parse_label(std::string_view text);
 // "key=value,key=value"; "" is the empty selector.
@@ -29,12 +31,14 @@ std::string labels_text(const Labels& labels);
 Result<model::PrefixRule> parse_rule(std::string_view text);
 std::string rule_text(const model::PrefixRule& rule);
 std::string rules_text(const std::vector<model::PrefixRule>& rules);
-int default_block_size(const Prefix& cidr);
 // "NAME=CIDR[,block-size=N]".
 Result<model::Pool> parse_pool(std::string_view text);
 std::vector<std::string> split(std::string_view text, char separator);  // empty parts are kept
 std::string join(const std::vector<std::string>& parts, std::string_view separator);
 std::string join(const std::vector<Address>& addresses);
+
+// A validation's error about a field, "/hold_time: why", as one about the option that sets it: "--hold-time: why".
+Error as_option(Error error);
 
 // Take a value of such a type into a member.
 Take take_address(std::optional<Address>& target);

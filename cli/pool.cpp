@@ -1,10 +1,12 @@
 // firnctl pool: where addresses come from.
 #include <algorithm>
 
+#include "cli/kind.hpp"
 #include "cli/nouns.hpp"
 #include "cli/parse.hpp"
 #include "ipam/claims.hpp"
 #include "lib/model/keys.hpp"
+#include "lib/model/names.hpp"
 
 namespace firn::cli {
 
@@ -54,14 +56,9 @@ Result<model::Pool> find(const std::vector<model::Pool>& pools, const std::strin
 std::string scope(const model::Pool& pool) { return pool.node_only ? "this host" : "cluster"; }
 std::string state(const model::Pool& pool) { return pool.disabled ? "disabled" : "enabled"; }
 
-Result<Exit> create(const Context& context, model::Pool pool, const std::optional<int>& block_size,
-                    const std::optional<Labels>& selector) {
-  pool.block_size = block_size.value_or(default_block_size(pool.cidr));
-  if (selector) pool.node_selector = *selector;
-  if (auto good = ipam::validate(pool); !good) return std::move(good).error();
-  auto stores = context.stores();
-  if (!stores) return std::move(stores).error();
-  auto here = all_pools(nullptr, stores->node.get());
+// The pools of this host's CNI configurations are not in the cluster store; they want their addresses all the same.
+Status check_subnets_here(kv::Store& node, const model::Pool& pool) {
+  auto here = all_pools(nullptr, &node);
   if (!here) return std::move(here).error();
   for (const model::Pool& other : *here) {
     if (!other.cidr.overlaps(pool.cidr)) continue;
@@ -69,6 +66,27 @@ Result<Exit> create(const Context& context, model::Pool pool, const std::optiona
                                           ", which a CNI configuration with ipam.subnet made on this host; 'firnctl pool delete " +
                                           other.name + "' removes it once its containers are gone");
   }
+  return {};
+}
+
+std::vector<std::string> row(const model::Pool& pool) {
+  return {pool.cidr.to_string(), "/" + std::to_string(pool.block_size), scope(pool), state(pool), labels_text(pool.node_selector)};
+}
+
+// The pools of the cluster: those of CNI configurations are not documents.
+std::vector<model::Pool> of_cluster(std::vector<model::Pool> pools) {
+  std::erase_if(pools, [](const model::Pool& pool) { return pool.node_only; });
+  return pools;
+}
+
+Result<Exit> create(const Context& context, model::Pool pool, const std::optional<int>& block_size,
+                    const std::optional<Labels>& selector) {
+  pool.block_size = block_size.value_or(model::default_block_size(pool.cidr));
+  if (selector) pool.node_selector = *selector;
+  if (auto good = ipam::validate(pool); !good) return as_option(std::move(good).error());
+  auto stores = context.stores();
+  if (!stores) return std::move(stores).error();
+  if (auto apart = check_subnets_here(*stores->node, pool); !apart) return std::move(apart).error();
   if (auto created = ipam::create_pool(*stores->cluster, pool); !created) return std::move(created).error();
   if (auto mirrored = context.mirror(*stores); !mirrored) return std::move(mirrored).error();
   return context.done(
@@ -81,11 +99,10 @@ Result<Exit> list(const Context& context) {
   if (!opened) return std::move(opened).error();
   auto pools = all_pools(opened->cluster.get(), opened->node.get());
   if (!pools) return std::move(pools).error();
-  Table table({"NAME", "CIDR", "BLOCK", "SCOPE", "STATE", "SELECTOR"});
-  for (const model::Pool& pool : *pools) {
-    table.add({pool.name, pool.cidr.to_string(), "/" + std::to_string(pool.block_size), scope(pool), state(pool),
-               labels_text(pool.node_selector)});
-  }
+  const Kind kind = pool_kind();
+  if (context.output == Output::yaml) return print_yaml(context, kind, of_cluster(std::move(*pools)));
+  Table table(kind.table_heads());
+  for (const model::Pool& pool : *pools) table.add(pool.name, row(pool));
   return context.print(encode_all(*pools), table, "no pools; make one with: firnctl pool create NAME CIDR");
 }
 
@@ -96,6 +113,7 @@ Result<Exit> show(const Context& context, const std::string& name) {
   if (!pools) return std::move(pools).error();
   auto pool = find(*pools, name);
   if (!pool) return std::move(pool).error();
+  if (context.output == Output::yaml && !pool->node_only) return print_yaml(context, pool_kind(), std::vector{*pool});
   std::vector<model::Claim> claims;
   if (opened->cluster) {
     auto listed = list_records(*opened->cluster, model::keys::claims_of(name), model::decode_claim);
@@ -179,6 +197,34 @@ Result<Exit> remove(const Context& context, const std::string& name) {
 }
 
 }  // namespace
+
+Kind pool_kind() {
+  Description<model::Pool> d;
+  d.kind.name = "Pool";
+  d.kind.name_field = "name";
+  d.kind.status = {"node_only"};
+  d.kind.keys = model::keys::pools;
+  d.kind.key = [](const std::string& name) -> Result<std::string> {
+    if (auto good = model::check_object_name("pool name", name); !good) return std::move(good).error();
+    return model::keys::pool(name);
+  };
+  d.kind.heads = {"CIDR", "BLOCK", "SCOPE", "STATE", "SELECTOR"};
+  d.kind.remove = [](const Context&, Stores& stores, const std::string& name) {
+    return ipam::delete_pool(*stores.cluster, *stores.node, name, stores.name);
+  };
+  d.name = [](const model::Pool& pool) { return pool.name; };
+  d.decode = model::decode_pool;
+  d.row = row;
+  d.validate = ipam::validate;
+  d.may_become = ipam::may_become;
+  d.fits = [](kv::Transaction& tx, kv::Store& node, const model::Pool& pool) -> Status {
+    auto pools = list_records(tx, model::keys::pools, model::decode_pool);
+    if (!pools) return std::move(pools).error();
+    if (auto apart = ipam::check_overlap(*pools, pool); !apart) return apart;
+    return check_subnets_here(node, pool);
+  };
+  return erased(std::move(d));
+}
 
 void add_pool(Command& root, Context& context) {
   Command group = root.group("pool", "Pools of addresses");

@@ -39,6 +39,12 @@ void Table::add(std::vector<std::string> cells) {
   rows_.push_back(std::move(cells));
 }
 
+void Table::add(std::string name, const std::vector<std::string>& cells) {
+  std::vector<std::string> row{std::move(name)};
+  row.insert(row.end(), cells.begin(), cells.end());
+  add(std::move(row));
+}
+
 std::string Table::text() const {
   std::vector<size_t> widths(rows_.front().size());
   for (const auto& row : rows_) {

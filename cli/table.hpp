@@ -17,6 +17,7 @@ class Table {
   explicit Table(std::vector<std::string> heads) { rows_.push_back(std::move(heads)); }
   // As many cells as heads; an empty one is shown as "-".
   void add(std::vector<std::string> cells);
+  void add(std::string name, const std::vector<std::string>& cells);
   bool empty() const { return rows_.size() == 1; }
   std::string text() const;
 

@@ -250,9 +250,9 @@ Result<model::Pool> Allocator::subnet_pool(const Prefix& cidr, std::optional<int
   model::Pool wanted;
   wanted.name = subnet_pool_name(cidr);
   wanted.cidr = cidr;
-  wanted.block_size = block_size.value_or(std::max(cidr.address().is_v4() ? 26 : 122, cidr.length()));
+  wanted.block_size = block_size.value_or(model::default_block_size(cidr));
   wanted.node_only = true;
-  if (auto status = validate(wanted); !status) return std::move(status).error();
+  if (auto status = validate(wanted); !status) return std::move(status).error().context("pool " + wanted.name);
   const auto settle = [&](model::Pool found) -> Result<model::Pool> {
     if (block_size && found.block_size != *block_size) {
       return make_error(Code::conflict, "the pool of subnet " + cidr.to_string() + " has blocks of /" +

@@ -93,15 +93,10 @@ Result<Prefix> lowest_unclaimed(kv::Transaction& tx, const model::Pool& pool, co
                     "every block of pool " + pool.name + " (" + pool.cidr.to_string() + ") is claimed or reserved");
 }
 
-Status check_overlap(const std::vector<model::Pool>& pools, const model::Pool& pool) {
-  const auto other = records::overlapping(pools, pool.name, pool.cidr);
-  if (!other) return {};
-  return make_error(Code::conflict, "pool " + pool.name + " (" + pool.cidr.to_string() + ") overlaps with pool " + other->name +
-                                        " (" + other->cidr.to_string() + ")");
-}
+Error invalid(const std::string& field, const std::string& why) { return make_error(Code::invalid, "/" + field + ": " + why); }
 
-Error invalid(const model::Pool& pool, const std::string& field, const std::string& why) {
-  return make_error(Code::invalid, "pool " + pool.name + ": " + field + ": " + why);
+Status named(const model::Pool& pool, Status status) {
+  return status ? Status() : Status(std::move(status).error().context("pool " + pool.name));
 }
 
 // The cluster's side of mirror(), read in one transaction.
@@ -305,34 +300,51 @@ BlockSource single_host_blocks(kv::Store& cluster, kv::Store& node, std::string 
 }
 
 Status validate(const model::Pool& pool) {
-  if (auto named = model::check_object_name("pool name", pool.name); !named) return named;
+  if (auto spelt = model::check_object_name("pool name", pool.name); !spelt) return spelt;
   if (pool.node_only != pool.name.starts_with("net-")) {
-    return invalid(pool, "name", "names that begin with \"net-\" are kept for the subnets of CNI configurations");
+    return invalid("name", "names that begin with \"net-\" are kept for the subnets of CNI configurations");
   }
   const Address& address = pool.cidr.address();
   if (const auto special = special_use(pool.cidr)) {
-    return invalid(pool, "cidr",
+    return invalid("cidr",
                    pool.cidr.to_string() + " overlaps with " + special->to_string() + ", whose addresses containers cannot use");
   }
   const int least = address.is_v4() ? 20 : 116;
   if (pool.block_size < least || pool.block_size > address.bits()) {
-    return invalid(pool, "block_size",
-                   "must be " + std::to_string(least) + " to " + std::to_string(address.bits()) + " for " +
-                       (address.is_v4() ? "IPv4" : "IPv6") + ", not " + std::to_string(pool.block_size));
+    return invalid("block_size", "must be " + std::to_string(least) + " to " + std::to_string(address.bits()) + " for " +
+                                     (address.is_v4() ? "IPv4" : "IPv6") + ", not " + std::to_string(pool.block_size));
   }
   if (pool.block_size < pool.cidr.length()) {
-    return invalid(pool, "block_size",
+    return invalid("block_size",
                    "a block of /" + std::to_string(pool.block_size) + " is larger than the pool, " + pool.cidr.to_string());
   }
   for (const auto& [label, value] : pool.node_selector) {
     if (label.empty() || label.size() > 253 || value.size() > 253)
-      return invalid(pool, "node_selector", "labels and values have at most 253 bytes, labels at least 1");
+      return invalid("node_selector", "labels and values have at most 253 bytes, labels at least 1");
   }
   return {};
 }
 
+Status may_become(const model::Pool& before, const model::Pool& now) {
+  if (before.cidr != now.cidr) {
+    return invalid("cidr", "cannot change from " + before.cidr.to_string() + ": a live address never moves; create another pool");
+  }
+  if (before.block_size != now.block_size) {
+    return invalid("block_size", "cannot change from " + std::to_string(before.block_size) + "; create another pool");
+  }
+  if (before.node_only != now.node_only) return invalid("node_only", "cannot change");
+  return {};
+}
+
+Status check_overlap(const std::vector<model::Pool>& pools, const model::Pool& pool) {
+  const auto other = records::overlapping(pools, pool.name, pool.cidr);
+  if (!other) return {};
+  return make_error(Code::conflict, "pool " + pool.name + " (" + pool.cidr.to_string() + ") overlaps with pool " + other->name +
+                                        " (" + other->cidr.to_string() + ")");
+}
+
 Status create_pool(kv::Store& cluster, const model::Pool& pool) {
-  if (auto sound = validate(pool); !sound) return sound;
+  if (auto sound = validate(pool); !sound) return named(pool, std::move(sound));
   return done(cluster.transact([&](kv::Transaction& tx) -> Status {
     auto pools = records::pools(tx);
     if (!pools) return std::move(pools).error();
@@ -346,19 +358,12 @@ Status create_pool(kv::Store& cluster, const model::Pool& pool) {
 }
 
 Status update_pool(kv::Store& cluster, const model::Pool& pool) {
-  if (auto sound = validate(pool); !sound) return sound;
+  if (auto sound = validate(pool); !sound) return named(pool, std::move(sound));
   return done(cluster.transact([&](kv::Transaction& tx) -> Status {
     auto old = records::pool(tx, pool.name);
     if (!old) return std::move(old).error();
     if (!old->has_value()) return make_error(Code::not_found, "pool " + pool.name + " does not exist");
-    if ((*old)->cidr != pool.cidr) {
-      return invalid(pool, "cidr",
-                     "cannot change from " + (*old)->cidr.to_string() + ": a live address never moves; create another pool");
-    }
-    if ((*old)->block_size != pool.block_size) {
-      return invalid(pool, "block_size", "cannot change from " + std::to_string((*old)->block_size) + "; create another pool");
-    }
-    if ((*old)->node_only != pool.node_only) return invalid(pool, "node_only", "cannot change");
+    if (auto may = may_become(**old, pool); !may) return named(pool, std::move(may));
     if (**old != pool) tx.put(keys::pool(pool.name), model::encode(pool));
     return {};
   }));

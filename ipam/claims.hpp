@@ -29,13 +29,17 @@ BlockSource single_host_blocks(kv::Store& cluster, kv::Store& node, std::string 
                                std::chrono::seconds cooldown);
 
 // Validation shared by every way in: name ("net-" is kept for node-only pools), CIDR, lengths (IPv4 block 20..32, IPv6 116..128:
-// at most 4096 addresses, not shorter than the CIDR's own length). Code::invalid names the field.
+// at most 4096 addresses, not shorter than the CIDR's own length). Code::invalid begins with the JSON pointer of the field.
 Status validate(const model::Pool& pool);
+// What of a pool may change: node_selector and disabled, for a live address never moves. Code::invalid as above.
+Status may_become(const model::Pool& before, const model::Pool& now);
+// Code::conflict names the other pool that it overlaps with.
+Status check_overlap(const std::vector<model::Pool>& pools, const model::Pool& pool);
 // The range of addresses of special use (loopback, link-local, multicast ...) that the CIDR overlaps: no container can use those.
 std::optional<Prefix> special_use(const Prefix& cidr);
 // Code::conflict names the overlapping pool; Code::exists for a taken name.
 Status create_pool(kv::Store& cluster, const model::Pool& pool);
-// Only node_selector and disabled may change: a live address never moves. Code::invalid otherwise.
+// may_become() and validate(), then the pool is stored.
 Status update_pool(kv::Store& cluster, const model::Pool& pool);
 
 // Copies pools and reservations of the cluster into the node store, where leases are made, and adopts claimed blocks that

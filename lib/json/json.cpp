@@ -4,12 +4,11 @@
 #include <map>
 
 #include "lib/json/tree.hpp"
+#include "lib/json/utf8.hpp"
 
 namespace firn::json {
 
 namespace {
-
-const Node& as_node(const void* node) { return *static_cast<const Node*>(node); }
 
 // Of members with one name the last counts.
 const Node* member(const Node& object, std::string_view name) {
@@ -57,6 +56,29 @@ bool same_any_case(std::string_view a, std::string_view b) {
   return true;
 }
 
+void note_whole(const Tree& tree, const Node& node) {
+  if (tree.lookups) tree.lookups->whole.insert(&node);
+}
+
+// The first member below `node` that no reader knows, and the object it is a member of.
+struct Found {
+  const Node* object = nullptr;
+  const Node* member = nullptr;
+};
+Found first_unread(const Lookups& lookups, const Node& node) {
+  const auto asked = lookups.asked.find(&node);
+  const bool whole = lookups.whole.count(&node) != 0;
+  for (const Node* child = node.first; child != nullptr; child = child->next) {
+    if (node.kind == Kind::object && !whole) {
+      // An object that nobody looked into: somebody reads it another way, or it is refused for its kind.
+      if (asked == lookups.asked.end()) return {};
+      if (asked->second.count(child->name) == 0) return {&node, child};
+    }
+    if (const Found below = first_unread(lookups, *child); below.member != nullptr) return below;
+  }
+  return {};
+}
+
 std::string_view name_of(Kind kind) {
   switch (kind) {
     case Kind::null: return "null";
@@ -87,22 +109,43 @@ Result<Document> Document::parse(std::string_view text) {
   return Document(std::move(impl));
 }
 
-Value Document::root() const { return Value(impl_->tree.nodes.data(), impl_->tree.nodes.data()); }
+Value Document::root() const { return Value(&impl_->tree, impl_->tree.nodes.data()); }
+
+void Document::note_lookups() { impl_->tree.lookups = std::make_unique<Lookups>(); }
+
+std::optional<Unread> Document::unread() const {
+  const Tree& tree = impl_->tree;
+  if (!tree.lookups) return std::nullopt;
+  const Found found = first_unread(*tree.lookups, tree.nodes.front());
+  if (found.member == nullptr) return std::nullopt;
+  const auto& asked = tree.lookups->asked.at(found.object);
+  return Unread{Value(&tree, found.member), std::string(found.member->name), {asked.begin(), asked.end()}};
+}
+
+bool is_utf8(std::string_view text) {
+  while (!text.empty()) {
+    const size_t length = utf8_length(text);
+    if (length == 0) return false;
+    text.remove_prefix(length);
+  }
+  return true;
+}
 
 std::string Value::pointer() const {
   std::string out;
-  const void* target = present() ? node_ : above_;
-  if (target != nullptr) find_steps(as_node(root_), static_cast<const Node*>(target), out);
+  const Node* target = present() ? node_ : above_;
+  if (target != nullptr) find_steps(tree_->nodes.front(), target, out);
   return out + below_;
 }
 
-Kind Value::kind() const { return as_node(node_).kind; }
+Kind Value::kind() const { return node_->kind; }
 
 Value Value::operator[](std::string_view key) const {
   if (present() && kind() == Kind::object) {
-    if (const Node* found = member(as_node(node_), key)) return Value(root_, found);
+    if (tree_->lookups) tree_->lookups->asked[node_].emplace(key);
+    if (const Node* found = member(*node_, key)) return Value(tree_, found);
   }
-  Value out(root_, nullptr);
+  Value out(tree_, nullptr);
   out.above_ = present() ? node_ : above_;
   out.below_ = below_;
   append_step(out.below_, key);
@@ -112,8 +155,9 @@ Value Value::operator[](std::string_view key) const {
 Value Value::find_any_case(std::string_view key) const {
   Value exact = (*this)[key];
   if (exact.present() || !present() || kind() != Kind::object) return exact;
-  for (const auto& [name, node] : members(as_node(node_))) {
-    if (same_any_case(name, key)) return Value(root_, node);
+  note_whole(*tree_, *node_);
+  for (const auto& [name, node] : members(*node_)) {
+    if (same_any_case(name, key)) return Value(tree_, node);
   }
   return exact;
 }
@@ -134,12 +178,12 @@ Error wrong_kind(const Value& value, std::string_view wanted) {
 
 Result<std::string> Value::string() const {
   if (!present() || kind() != Kind::string) return wrong_kind(*this, "a string");
-  return std::string(as_node(node_).text);
+  return std::string(node_->text);
 }
 
 Result<int64_t> Value::integer() const {
   if (!present() || kind() != Kind::integer) return wrong_kind(*this, "an integer");
-  const std::string_view text = as_node(node_).text;
+  const std::string_view text = node_->text;
   int64_t out = 0;
   if (std::from_chars(text.data(), text.data() + text.size(), out).ec != std::errc{}) return error("is too large");
   return out;
@@ -153,21 +197,22 @@ Result<int64_t> Value::integer(int64_t least, int64_t most) const {
 
 Result<bool> Value::boolean() const {
   if (!present() || kind() != Kind::boolean) return wrong_kind(*this, "true or false");
-  return as_node(node_).truth;
+  return node_->truth;
 }
 
 Result<std::vector<Value>> Value::array() const {
   if (!present() || kind() != Kind::array) return wrong_kind(*this, "an array");
   std::vector<Value> out;
-  out.reserve(as_node(node_).size);
-  for (const Node* child = as_node(node_).first; child != nullptr; child = child->next) out.push_back(Value(root_, child));
+  out.reserve(node_->size);
+  for (const Node* child = node_->first; child != nullptr; child = child->next) out.push_back(Value(tree_, child));
   return out;
 }
 
 Result<std::vector<std::pair<std::string, Value>>> Value::object() const {
   if (!present() || kind() != Kind::object) return wrong_kind(*this, "an object");
+  note_whole(*tree_, *node_);
   std::vector<std::pair<std::string, Value>> out;
-  for (const auto& [name, node] : members(as_node(node_))) out.emplace_back(name, Value(root_, node));
+  for (const auto& [name, node] : members(*node_)) out.emplace_back(name, Value(tree_, node));
   return out;
 }
 
@@ -228,8 +273,9 @@ void write(Writer& w, const Node& node) {
 
 std::string Value::dump() const {
   if (!present()) return "null";
+  note_whole(*tree_, *node_);
   Writer w;
-  write(w, as_node(node_));
+  write(w, *node_);
   return std::move(w).take();
 }
 

@@ -15,6 +15,9 @@
 namespace firn::json {
 
 enum class Kind { null, boolean, integer, number, string, array, object };
+struct Node;
+struct Tree;
+struct Unread;
 
 // A view of one node of a Document, which must outlive it. A default Value is "absent".
 class Value {
@@ -49,10 +52,10 @@ class Value {
 
  private:
   friend class Document;
-  Value(const void* root, const void* node) : root_(root), node_(node) {}
-  const void* root_ = nullptr;
-  const void* node_ = nullptr;   // nullptr: absent, and this is where it would be:
-  const void* above_ = nullptr;  // the nearest node there is above it
+  Value(const Tree* tree, const Node* node) : tree_(tree), node_(node) {}
+  const Tree* tree_ = nullptr;
+  const Node* node_ = nullptr;   // nullptr: absent, and this is where it would be:
+  const Node* above_ = nullptr;  // the nearest node there is above it
   std::string below_;            // the pointer from there
 };
 
@@ -64,11 +67,22 @@ class Document {
   Document& operator=(Document&&) noexcept;
   ~Document();
   Value root() const;
+  // From here on the document notes which members its readers ask for; no longer read-only.
+  void note_lookups();
+  // The first member, in the order of the text, that no reader asked for in an object that readers did look into.
+  std::optional<Unread> unread() const;
 
  private:
   struct Impl;
   explicit Document(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
+};
+
+// A member that the readers of a document do not know.
+struct Unread {
+  Value value;
+  std::string name;
+  std::vector<std::string> asked;  // the members they did ask the same object for
 };
 
 // Builds compact JSON text in order of calls. Commas and quotes are its business; balance is the caller's.
@@ -105,6 +119,9 @@ class Writer {
   std::string out_;
   bool need_comma_ = false;
 };
+
+// Well-formed UTF-8, RFC 3629.
+bool is_utf8(std::string_view text);
 
 // Re-indents compact JSON for people (two blanks a level).
 std::string pretty(std::string_view compact);

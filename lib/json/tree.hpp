@@ -3,6 +3,9 @@
 // Inside this folder only. Thread safety: read-only after parse_tree().
 #pragma once
 
+#include <map>
+#include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,9 +25,16 @@ struct Node {
   const Node* next = nullptr;   // sibling
 };
 
+// Which members were asked for, by object. An object read as a whole knows all of its members.
+struct Lookups {
+  std::map<const Node*, std::set<std::string, std::less<>>> asked;
+  std::set<const Node*> whole;
+};
+
 struct Tree {
-  std::string text;         // every string and number, one behind the other; never grows beyond its reservation
-  std::vector<Node> nodes;  // the root first; never grows after its first reservation, so nodes may point at each other
+  std::string text;                  // every string and number, one behind the other; never grows beyond its reservation
+  std::vector<Node> nodes;           // the root first; never grows after its first reservation, so nodes may point at each other
+  std::unique_ptr<Lookups> lookups;  // null: nobody wants to know
 };
 
 // RFC 8259, at most `most_depth` levels of brackets.

@@ -88,6 +88,8 @@ std::string handle_of(std::string_view network, std::string_view container_id, s
   return out.append(network).append("/").append(container_id).append("/").append(ifname);
 }
 
+int default_block_size(const Prefix& cidr) { return std::max(cidr.address().is_v4() ? 26 : 122, cidr.length()); }
+
 std::string encode(const Pool& pool) {
   json::Writer w = begin_record();
   w.field("name", pool.name).field("cidr", pool.cidr.to_string()).field("block_size", pool.block_size);
@@ -97,14 +99,15 @@ std::string encode(const Pool& pool) {
   return std::move(w.end_object()).take();
 }
 
-Result<Pool> decode_pool(std::string_view text) {
-  return decode_text(text, [](const json::Value& root) {
+Result<Pool> decode_pool(Source source) {
+  return decode_text(source, [](const json::Value& root) {
     Fields f(root);
     Pool pool;
     pool.name = f.text("name");
     pool.cidr = f.prefix("cidr");
     const int bits = pool.cidr.address().bits();
-    pool.block_size = static_cast<int>(f.number("block_size", std::max(pool.cidr.length(), bits - 16), bits));
+    pool.block_size =
+        static_cast<int>(f.number_or("block_size", default_block_size(pool.cidr), std::max(pool.cidr.length(), bits - 16), bits));
     pool.node_selector = f.texts("node_selector");
     pool.disabled = f.flag_or("disabled", false);
     pool.node_only = f.flag_or("node_only", false);
@@ -119,8 +122,8 @@ std::string encode(const Reservation& reservation) {
   return std::move(w.end_object()).take();
 }
 
-Result<Reservation> decode_reservation(std::string_view text) {
-  return decode_text(text, [](const json::Value& root) {
+Result<Reservation> decode_reservation(Source source) {
+  return decode_text(source, [](const json::Value& root) {
     Fields f(root);
     Reservation out;
     out.cidr = f.prefix("cidr");
@@ -136,8 +139,8 @@ std::string encode(const Block& block) {
   return std::move(w.end_object()).take();
 }
 
-Result<Block> decode_block(std::string_view text) {
-  return decode_text(text, [](const json::Value& root) {
+Result<Block> decode_block(Source source) {
+  return decode_text(source, [](const json::Value& root) {
     Fields f(root);
     Block block;
     block.prefix = f.prefix("prefix");
@@ -157,8 +160,8 @@ std::string encode(const Claim& claim) {
   return std::move(w.end_object()).take();
 }
 
-Result<Claim> decode_claim(std::string_view text) {
-  return decode_text(text, [](const json::Value& root) {
+Result<Claim> decode_claim(Source source) {
+  return decode_text(source, [](const json::Value& root) {
     Fields f(root);
     Claim claim;
     claim.prefix = f.prefix("prefix");
@@ -177,8 +180,8 @@ std::string encode(const Lease& lease) {
   return std::move(w.end_object()).take();
 }
 
-Result<Lease> decode_lease(std::string_view text) {
-  return decode_text(text, [](const json::Value& root) {
+Result<Lease> decode_lease(Source source) {
+  return decode_text(source, [](const json::Value& root) {
     Fields f(root);
     Lease lease;
     lease.address = f.address("address");
@@ -208,8 +211,8 @@ std::string encode(const Endpoint& e) {
   return std::move(w.end_object()).take();
 }
 
-Result<Endpoint> decode_endpoint(std::string_view text) {
-  return decode_text(text, [](const json::Value& root) {
+Result<Endpoint> decode_endpoint(Source source) {
+  return decode_text(source, [](const json::Value& root) {
     Fields f(root);
     Endpoint e;
     const std::string kind = f.text("kind");
@@ -252,8 +255,8 @@ std::string encode(const Node& node) {
   return std::move(w.end_object()).take();
 }
 
-Result<Node> decode_node(std::string_view text) {
-  return decode_text(text, [](const json::Value& root) {
+Result<Node> decode_node(Source source) {
+  return decode_text(source, [](const json::Value& root) {
     Fields f(root);
     Node node;
     node.name = f.text("name");

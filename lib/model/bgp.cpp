@@ -55,8 +55,8 @@ std::string encode(const BgpSettings& settings) {
   return std::move(w.end_object()).take();
 }
 
-Result<BgpSettings> decode_bgp_settings(std::string_view text) {
-  return decode_text(text, [](const json::Value& root) {
+Result<BgpSettings> decode_bgp_settings(Source source) {
+  return decode_text(source, [](const json::Value& root) {
     Fields f(root);
     BgpSettings out;
     out.as_number = static_cast<uint32_t>(f.number("as_number", 1, max_as));
@@ -80,8 +80,8 @@ std::string encode(const BgpPeer& p) {
   return std::move(w.end_object()).take();
 }
 
-Result<BgpPeer> decode_bgp_peer(std::string_view text) {
-  return decode_text(text, [](const json::Value& root) {
+Result<BgpPeer> decode_bgp_peer(Source source) {
+  return decode_text(source, [](const json::Value& root) {
     Fields f(root);
     BgpPeer p;
     p.name = f.text("name");
@@ -96,7 +96,7 @@ Result<BgpPeer> decode_bgp_peer(std::string_view text) {
     p.ttl_security = f.flag_or("ttl_security", false);
     p.passive = f.flag_or("passive", false);
     p.hold_time = static_cast<int>(f.number_or("hold_time", 240, 0, 65535));
-    p.keepalive_time = static_cast<int>(f.number_or("keepalive_time", 80, 0, 65535));
+    p.keepalive_time = static_cast<int>(f.number_or("keepalive_time", p.hold_time / 3, 0, 65535));
     p.connect_retry = static_cast<int>(f.number_or("connect_retry", 5, 1, 65535));
     p.graceful_restart = f.flag_or("graceful_restart", true);
     p.graceful_restart_time = static_cast<int>(f.number_or("graceful_restart_time", 120, 1, 4095));
@@ -110,7 +110,7 @@ Result<BgpPeer> decode_bgp_peer(std::string_view text) {
       if (auto status = check_object_name("/node:", p.node); !status) f.fail(status.error());
     }
     if (!p.interface.empty()) {
-      if (auto name = IfName::parse(p.interface); !name) f.fail(name.error());
+      if (auto name = IfName::parse(p.interface); !name) f.fail(root["interface"].error(name.error().message));
     }
     return f.finish(std::move(p));
   });

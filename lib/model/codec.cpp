@@ -1,5 +1,7 @@
 #include "lib/model/codec.hpp"
 
+#include "lib/base/nearest.hpp"
+
 namespace firn::model {
 
 Fields::Fields(json::Value object) : object_(std::move(object)) {
@@ -112,6 +114,18 @@ std::map<std::string, std::string> Fields::texts(std::string_view name) {
     out.emplace(key, *std::move(text));
   }
   return out;
+}
+
+std::optional<Error> unknown_field(const json::Document& document, bool sound) {
+  const auto unread = document.unread();
+  if (!unread) return std::nullopt;
+  std::vector<std::string> known = unread->asked;
+  std::erase(known, "v");  // ours, not the author's
+  // A misspelt field is also a missing one, so what is unknown comes before what is wrong. But a decoder that stopped inside of a
+  // member has not asked for all of it: there only what looks like a slip counts.
+  const bool at_top = unread->value.pointer().rfind('/') == 0;
+  if (!sound && !at_top && nearest(unread->name, known).empty()) return std::nullopt;
+  return unread->value.error("there is no field '" + unread->name.substr(0, 64) + "'" + suggestion(unread->name, known));
 }
 
 json::Writer begin_record() {

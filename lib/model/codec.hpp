@@ -9,6 +9,7 @@
 
 #include "lib/addr/addr.hpp"
 #include "lib/json/json.hpp"
+#include "lib/model/records.hpp"
 
 namespace firn::model {
 
@@ -45,16 +46,23 @@ class Fields {
   std::optional<Error> error_;
 };
 
+// "POINTER: there is no field 'NAME'; did you mean ...?" for the first field that the decoder did not ask for. `sound`: it liked
+// the rest.
+std::optional<Error> unknown_field(const json::Document& document, bool sound);
 json::Writer begin_record();
 void write_texts(json::Writer& w, std::string_view name, const std::map<std::string, std::string>& texts);
 void write_addresses(json::Writer& w, std::string_view name, const std::vector<Address>& addresses);
 
-// Parses the text and hands its root to `decode`.
+// Parses the text and hands its root to `decode`. A strict source may hold nothing that `decode` does not ask for.
 template <class Decode>
-auto decode_text(std::string_view text, Decode decode) -> decltype(decode(json::Value{})) {
-  auto document = json::Document::parse(text);
+auto decode_text(Source source, Decode decode) -> decltype(decode(json::Value{})) {
+  auto document = json::Document::parse(source.text);
   if (!document) return std::move(document).error();
-  return decode(document->root());
+  if (!source.strict) return decode(document->root());
+  document->note_lookups();
+  auto record = decode(document->root());
+  if (auto unknown = unknown_field(*document, record.ok())) return *std::move(unknown);
+  return record;
 }
 
 }  // namespace firn::model

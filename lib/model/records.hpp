@@ -3,6 +3,7 @@
 // decode_* treats its input as hostile: a wrong field is Code::invalid with a JSON pointer. Pure; thread safety: plain values.
 #pragma once
 
+#include <concepts>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -153,6 +154,19 @@ struct BgpPeer {
   bool operator==(const BgpPeer&) const = default;
 };
 
+// The text of a record. Stored ones are read leniently: an older program leaves out what a newer one added. In one that a person
+// wrote (strict), a field that the record does not have is an error that names the field it may have been.
+struct Source {
+  template <class Text>
+    requires std::convertible_to<const Text&, std::string_view>
+  Source(const Text& t, bool is_strict = false) : text(t), strict(is_strict) {}  // NOLINT(google-explicit-constructor)
+  std::string_view text;
+  bool strict = false;
+};
+
+// The prefix length of a pool's blocks when nobody says: 26, IPv6 122, never larger than the pool.
+int default_block_size(const Prefix& cidr);
+
 // Codecs: JSON text <-> struct. decode(encode(x)) == x.
 std::string encode(const Pool&);
 std::string encode(const Reservation&);
@@ -163,14 +177,14 @@ std::string encode(const Endpoint&);
 std::string encode(const Node&);
 std::string encode(const BgpSettings&);
 std::string encode(const BgpPeer&);
-Result<Pool> decode_pool(std::string_view);
-Result<Reservation> decode_reservation(std::string_view);
-Result<Block> decode_block(std::string_view);
-Result<Claim> decode_claim(std::string_view);
-Result<Lease> decode_lease(std::string_view);
-Result<Endpoint> decode_endpoint(std::string_view);
-Result<Node> decode_node(std::string_view);
-Result<BgpSettings> decode_bgp_settings(std::string_view);
-Result<BgpPeer> decode_bgp_peer(std::string_view);
+Result<Pool> decode_pool(Source);
+Result<Reservation> decode_reservation(Source);
+Result<Block> decode_block(Source);
+Result<Claim> decode_claim(Source);
+Result<Lease> decode_lease(Source);
+Result<Endpoint> decode_endpoint(Source);
+Result<Node> decode_node(Source);
+Result<BgpSettings> decode_bgp_settings(Source);
+Result<BgpPeer> decode_bgp_peer(Source);
 
 }  // namespace firn::model

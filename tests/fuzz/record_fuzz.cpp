@@ -1,5 +1,6 @@
 // Every record codec: what decodes, encodes to a text that decodes to the same record. The first byte chooses the codec.
 #include <cstdlib>
+#include <string>
 #include <string_view>
 
 #include "lib/model/keys.hpp"
@@ -14,8 +15,12 @@ void round_trip(std::string_view text, Decode decode) {
     if (record.error().message.empty()) std::abort();
     return;
   }
-  auto again = decode(firn::model::encode(*record));
+  const std::string stored = firn::model::encode(*record);
+  auto again = decode(stored);
   if (!again || !(*again == *record)) std::abort();
+  // Every field that is written is one that is known.
+  if (!decode(firn::model::Source(stored, true))) std::abort();
+  if (auto strict = decode(firn::model::Source(text, true)); strict && !(*strict == *record)) std::abort();
 }
 
 }  // namespace

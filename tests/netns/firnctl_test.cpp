@@ -38,7 +38,7 @@ struct Outcome {
 std::string drain(int fd) { return read_descriptor(fd, 8 << 20).value(); }
 
 // Both outputs go to files, so that neither can block the other.
-Outcome run(const std::vector<std::string>& arguments, const std::string& directory) {
+Outcome run(const std::vector<std::string>& arguments, const std::string& directory, const std::string& input = "/dev/null") {
   const unique_fd out(::open((directory + "/out").c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
   const unique_fd err(::open((directory + "/err").c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
   std::vector<char*> argv;
@@ -46,7 +46,7 @@ Outcome run(const std::vector<std::string>& arguments, const std::string& direct
   argv.push_back(nullptr);
   posix_spawn_file_actions_t actions;
   ::posix_spawn_file_actions_init(&actions);
-  ::posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+  ::posix_spawn_file_actions_addopen(&actions, 0, input.c_str(), O_RDONLY, 0);
   ::posix_spawn_file_actions_adddup2(&actions, out.get(), 1);
   ::posix_spawn_file_actions_adddup2(&actions, err.get(), 2);
   pid_t pid = 0;
@@ -97,10 +97,10 @@ class FirnctlTest : public testing::Test {
   }
   ~FirnctlTest() override { std::filesystem::remove_all(directory); }
 
-  Outcome ctl(std::vector<std::string> arguments) {
+  Outcome ctl(std::vector<std::string> arguments, const std::string& input = "/dev/null") {
     arguments.insert(arguments.begin(), FIRNCTL);
     arguments.insert(arguments.end(), {"--state-dir", state, "--socket", socket});
-    return host.run([&] { return run(arguments, directory); });
+    return host.run([&] { return run(arguments, directory, input); });
   }
   // The output of a command that must succeed, times replaced.
   std::string good(std::vector<std::string> arguments) {
@@ -256,7 +256,7 @@ TEST_F(FirnctlTest, Pools) {
             "web6   fd00:44::/64   /122    cluster   enabled    rack=r1,zone=a\n");
   EXPECT_THAT(bad(6, {"pool", "create", "clash", "10.44.128.0/24"}), HasSubstr("overlaps with pool web"));
   EXPECT_THAT(bad(6, {"pool", "create", "web", "10.99.0.0/16"}), HasSubstr("exists already"));
-  EXPECT_THAT(bad(2, {"pool", "create", "x", "10.99.0.0/16", "--block-size", "8"}), HasSubstr("block_size"));
+  EXPECT_THAT(bad(2, {"pool", "create", "x", "10.99.0.0/16", "--block-size", "8"}), HasSubstr("--block-size: must be 20 to 32"));
   EXPECT_THAT(bad(2, {"pool", "set", "web"}), HasSubstr("nothing to set"));
   EXPECT_THAT(bad(2, {"pool", "set", "web", "--enabled", "--disabled"}), HasSubstr("exclude each other"));
   EXPECT_THAT(bad(5, {"pool", "show", "nope"}), HasSubstr("there is no pool nope"));
@@ -599,6 +599,120 @@ TEST_F(FirnctlTest, AFullDeviceIsAFailure) {
   EXPECT_THAT(outcome.err, HasSubstr("could not be written"));
 }
 
+// Objects ----------------------------------------------------------------------------------------------------------------
+
+TEST_F(FirnctlTest, ObjectsAreAppliedComparedAndDeleted) {
+  init();
+  const std::string file = directory + "/web.yaml";
+  const std::string text =
+      "apiVersion: firn/v1\nkind: Pool\nmetadata: {name: db}\nspec:\n  cidr: 10.60.0.0/24\n  node_selector: {rack: r1}\n---\n"
+      "apiVersion: firn/v1\nkind: Reservation\nmetadata: {name: 10.44.0.0/28}\n---\n"
+      "apiVersion: firn/v1\nkind: BgpPeer\nmetadata: {name: tor-a}\nspec:\n"
+      "  {address: 192.0.2.1, as_number: 65000, password_file: /nowhere/x}\n";
+  ASSERT_TRUE(write_file_atomic(file, text));
+  const auto leased = lease("c1");  // 10.44.0.0: inside of the reservation to come
+  Outcome outcome = ctl({"diff", "-f", file});
+  EXPECT_EQ(outcome.exit, 1) << outcome.err;
+  EXPECT_THAT(outcome.out, StartsWith("--- /dev/null\n+++ applied/pool/db\n@@ -0,0 +1,9 @@\n+apiVersion: firn/v1\n"));
+  EXPECT_EQ(good({"apply", "-f", file, "--dry-run"}),
+            "pool/db created (dry run)\nreservation/10.44.0.0/28 created (dry run)\nbgppeer/tor-a created (dry run)\n");
+  EXPECT_THAT(good({"pool", "list"}), Not(HasSubstr("db")));
+  outcome = ctl({"apply", "-f", "-"}, file);
+  EXPECT_EQ(outcome.exit, 0) << outcome.err;
+  EXPECT_EQ(outcome.out, "pool/db created\nreservation/10.44.0.0/28 created\nbgppeer/tor-a created\n");
+  EXPECT_THAT(outcome.err, HasSubstr("note: " + leased.addresses.front().to_string() + " stays with web/c1/eth0"));
+  EXPECT_THAT(outcome.err, HasSubstr("note: /nowhere/x is not there yet"));
+  // The next container sees it: the node store has its copies.
+  EXPECT_TRUE(open("node.db")->get(model::keys::pool("db")).value());
+  EXPECT_TRUE(open("node.db")->get(model::keys::reservation(Prefix::parse("10.44.0.0/28").value())).value());
+  EXPECT_EQ(good({"apply", "-f", file}), "pool/db unchanged\nreservation/10.44.0.0/28 unchanged\nbgppeer/tor-a unchanged\n");
+  EXPECT_EQ(good({"diff", "-f", file}), "");
+
+  // The commands of the noun and the documents see the same objects.
+  good({"pool", "set", "db", "--disabled"});
+  outcome = ctl({"diff", "-f", file});
+  EXPECT_EQ(outcome.exit, 1);
+  EXPECT_EQ(outcome.out,
+            "--- stored/pool/db\n+++ applied/pool/db\n@@ -5,6 +5,5 @@\n spec:\n   block_size: 26\n   cidr: 10.60.0.0/24\n-  disabled: "
+            "true\n   node_selector:\n     rack: r1\n");
+  EXPECT_THAT(good({"apply", "-f", file, "-o", "json"}), HasSubstr("\"name\": \"db\",\n    \"result\": \"configured\""));
+  EXPECT_EQ(good({"pool", "show", "db", "-o", "yaml"}),
+            "apiVersion: firn/v1\nkind: Pool\nmetadata:\n  name: db\nspec:\n  block_size: 26\n  cidr: 10.60.0.0/24\n"
+            "  node_selector:\n    rack: r1\n");
+
+  // In use: nothing is deleted.
+  const std::string all = directory + "/all.yaml";
+  const std::string reservations = good({"get", "reservation", "-o", "yaml"});
+  ASSERT_TRUE(write_file_atomic(all, reservations + "---\n" + good({"get", "pool", "web", "-o", "yaml"})));
+  EXPECT_THAT(bad(6, {"delete", "-f", all}), HasSubstr("all.yaml:7:1: Pool web: "));
+  EXPECT_THAT(good({"get", "reservations"}), HasSubstr("10.44.0.0/28"));
+  EXPECT_EQ(good({"delete", "-f", file}), "pool/db deleted\nreservation/10.44.0.0/28 deleted\nbgppeer/tor-a deleted\n");
+  EXPECT_FALSE(open("node.db")->get(model::keys::pool("db")).value());
+  EXPECT_THAT(bad(5, {"delete", "-f", file}), HasSubstr("web.yaml:8:1: Reservation 10.44.0.0/28: is not there"));
+  EXPECT_THAT(bad(5, {"get", "pool", "db"}), HasSubstr("there is no pool db"));
+}
+
+TEST_F(FirnctlTest, ABadFileChangesNothing) {
+  init();
+  const std::string file = directory + "/bad.yaml";
+  ASSERT_TRUE(write_file_atomic(file,
+                                "apiVersion: firn/v1\nkind: Pool\nmetadata: {name: db}\nspec: {cidr: 10.60.0.0/24}\n---\n"
+                                "apiVersion: firn/v1\nkind: Pool\nmetadata: {name: clash}\nspec: {cidr: 10.44.1.0/24}\n"));
+  const std::string before = good({"pool", "list", "-o", "json"});
+  for (const char* verb : {"apply", "diff"}) {
+    EXPECT_EQ(bad(6, {verb, "-f", file}),
+              std::string("firnctl ") + verb + ": " + file +
+                  ":6:1: Pool clash: pool clash (10.44.1.0/24) overlaps with pool web (10.44.0.0/16)\n");
+  }
+  EXPECT_EQ(good({"pool", "list", "-o", "json"}), before);
+  EXPECT_THAT(bad(2, {"apply"}), HasSubstr("-f: is required"));
+  EXPECT_THAT(bad(2, {"apply", "-f", directory + "/none.yaml"}), HasSubstr("none.yaml"));
+  EXPECT_THAT(bad(2, {"apply", "-f", "-"}), HasSubstr("standard input: holds no object"));
+  EXPECT_THAT(bad(2, {"get", "pol"}), HasSubstr("did you mean 'pool'?"));
+  // 1 is what diff says of differences; a host without state is something else.
+  state += "/none";
+  EXPECT_THAT(bad(7, {"diff", "-f", file}), HasSubstr("run 'firnctl init'"));
+  EXPECT_THAT(bad(1, {"apply", "-f", file}), HasSubstr("run 'firnctl init'"));
+}
+
+TEST_F(FirnctlTest, EveryExampleOfTheDocumentationIsApplied) {
+  init();
+  const std::string document = read_file(FIRN_SOURCE "/docs/objects.md", 1 << 20).value();
+  std::filesystem::create_directory(directory + "/objects");
+  const std::string opening = "```yaml\n";
+  int examples = 0;
+  for (size_t at = document.find(opening); at != std::string::npos; at = document.find(opening, at)) {
+    at += opening.size();
+    const size_t end = document.find("```", at);
+    ASSERT_NE(end, std::string::npos);
+    const std::string file = directory + "/objects/" + std::to_string(examples++) + ".yaml";
+    ASSERT_TRUE(write_file_atomic(file, document.substr(at, end - at)));
+    const Outcome outcome = ctl({"apply", "-f", file});
+    EXPECT_EQ(outcome.exit, 0) << outcome.err << document.substr(at, end - at);
+    at = end;
+  }
+  // All of them together, as a folder; and every kind comes back as it was.
+  EXPECT_THAT(good({"apply", "-f", directory + "/objects"}), Not(HasSubstr("created")));
+  EXPECT_EQ(good({"diff", "-f", directory + "/objects"}), "");
+  int kinds = 0;
+  for (const char* kind : {"pool", "reservation", "node", "bgpsettings", "bgppeer"}) {
+    for (const char* form : {"yaml", "json"}) {
+      const std::string file = directory + "/back";
+      const std::string text = ctl({"get", kind, "-o", form}).out;
+      ASSERT_TRUE(write_file_atomic(file, text));
+      const std::string said = good({"apply", "-f", file});
+      EXPECT_THAT(said, StartsWith(std::string(kind) + "/")) << text;
+      EXPECT_THAT(said, Not(testing::AnyOf(HasSubstr("created"), HasSubstr("configured")))) << text;
+    }
+    ++kinds;
+  }
+  // A kind without an example is one that nobody will find.
+  const std::string help = ctl({"get", "--help"}).out;
+  EXPECT_GE(examples, kinds);
+  EXPECT_THAT(help, HasSubstr("pool, reservation, node, bgpsettings, bgppeer\n"))
+      << "a new kind: give it an example, and a place in the list above";
+}
+
 // Completion -------------------------------------------------------------------------------------------------------------
 
 TEST_F(FirnctlTest, EveryCommandHasHelpAndDocumentWithAnExample) {
@@ -641,7 +755,7 @@ TEST_F(FirnctlTest, BashCompletes) {
   EXPECT_EQ(complete("firnctl pool ''", 2), "create list show set delete\n");
   EXPECT_EQ(complete("firnctl -o json bgp peer s", 5), "show set\n");
   EXPECT_EQ(complete("firnctl bgp peer set --no-b", 4), "--no-bfd\n");
-  EXPECT_EQ(complete("firnctl pool list -o ''", 4), "table json\n");
+  EXPECT_EQ(complete("firnctl pool list -o ''", 4), "table json yaml\n");
   EXPECT_EQ(complete("firnctl pool show ''", 3), "web\n");
   EXPECT_EQ(complete("firnctl pool set web ''", 4), "\n");
   EXPECT_EQ(complete("firnctl init --name ''", 3), "\n");

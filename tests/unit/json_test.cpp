@@ -93,6 +93,25 @@ TEST(Json, OfMembersWithOneNameTheLastCounts) {
   EXPECT_EQ(d.root().dump(), R"({"a":3,"b":2})");
 }
 
+TEST(Json, WhatNobodyAskedForIsFound) {
+  const auto unread = [](std::string_view text, auto read) {
+    auto document = Document::parse(text).value();
+    document.note_lookups();
+    read(document.root());
+    const auto found = document.unread();
+    return found ? found->value.pointer() + " " + std::to_string(found->asked.size()) : std::string();
+  };
+  const char* text = R"({"a":1,"b":{"c":2,"d":[{"e":3},{"f":4}]},"g":5})";
+  EXPECT_EQ(unread(text, [](const Value&) {}), "");  // an object that nobody looked into is not half read
+  EXPECT_EQ(unread(text, [](const Value& v) { (void)v["a"], (void)v["x"]; }), "/b 2");
+  EXPECT_EQ(unread(text, [](const Value& v) { (void)v["a"], (void)v["b"]; }), "/g 2");
+  EXPECT_EQ(unread(text, [](const Value& v) { (void)v["a"], (void)v["g"], (void)v["b"]["c"]; }), "/b/d 1");
+  // As a whole: every member is known, and what is inside of them is a question of its own.
+  EXPECT_EQ(unread(text, [](const Value& v) { (void)v.object(), (void)v["b"]["d"], (void)v["b"]["c"]; }), "");
+  EXPECT_EQ(unread(text, [](const Value& v) { (void)v.dump(); }), "");
+  EXPECT_EQ(unread(text, [](const Value& v) { (void)v.object(), (void)v["b"].object(), (void)v["b"]["d"].array()->at(1)["e"]; }), "/b/d/1/f 1");
+}
+
 TEST(Json, DumpAndPretty) {
   const Document d = parse(R"( {"z":[1,-2.50,"\n",{}, []],"a":{"k":null,"t":true}} )");
   EXPECT_EQ(d.root().dump(), R"({"a":{"k":null,"t":true},"z":[1,-2.50,"\u000a",{},[]]})");

@@ -72,6 +72,24 @@ TEST(Records, HostileTextNamesThePlace) {
   EXPECT_FALSE(decode_node("").ok());
 }
 
+TEST(Records, AStrictSourceHoldsNothingUnknown) {
+  const std::string text = R"({"v":1,"name":"a","cidr":"10.0.0.0/8","node_selector":{"any":"word"},"blockSize":24})";
+  const auto lenient = decode_pool(text);
+  ASSERT_TRUE(lenient.ok());
+  EXPECT_EQ(lenient->block_size, 26);  // nobody said
+  const auto message = [](auto decode, const std::string& source) {
+    const auto record = decode(Source(source, true));
+    return record.ok() ? std::string("accepted") : record.error().message;
+  };
+  EXPECT_EQ(message(decode_pool, text), "/blockSize: there is no field 'blockSize'; did you mean 'block_size'?");
+  EXPECT_EQ(message(decode_reservation, R"({"v":1,"cidr":"10.0.0.0/8","owner":"me"})"), "/owner: there is no field 'owner'; known here: cidr, note");
+  // A slip comes before what is missing because of it, and a decoder that stopped half way in a rule does not call the rest unknown.
+  EXPECT_EQ(message(decode_reservation, R"({"v":1,"cdir":"10.0.0.0/8"})"), "/cdir: there is no field 'cdir'; did you mean 'cidr'?");
+  EXPECT_EQ(message(decode_bgp_peer, R"({"v":1,"name":"a","address":"10.0.0.1","as_number":1,"import_rules":[{"within":"0.0.0.0/0","least":0,"most":8}]})"),
+            "/import_rules/0/accept: missing");
+  EXPECT_EQ(decode_bgp_peer(R"({"v":1,"name":"a","address":"10.0.0.1","as_number":1,"hold_time":30})")->keepalive_time, 10);
+}
+
 TEST(Keys, SortAsAddressesDo) {
   EXPECT_EQ(keys::prefix_key(prefix("10.0.0.0/26")), "4-0a000000-1a");
   EXPECT_LT(keys::lease(address("9.255.255.255")), keys::lease(address("10.0.0.0")));
