@@ -324,6 +324,9 @@ Status validate(const model::Pool& pool) {
     return invalid(pool, "block_size",
                    "a block of /" + std::to_string(pool.block_size) + " is larger than the pool, " + pool.cidr.to_string());
   }
+  if (pool.cross_subnet && pool.mode != model::RoutingMode::vxlan) {
+    return invalid(pool, "cross_subnet", "belongs to mode vxlan, not " + std::string(to_string(pool.mode)));
+  }
   for (const auto& [label, value] : pool.node_selector) {
     if (label.empty() || label.size() > 253 || value.size() > 253)
       return invalid(pool, "node_selector", "labels and values have at most 253 bytes, labels at least 1");

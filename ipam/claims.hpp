@@ -35,7 +35,7 @@ Status validate(const model::Pool& pool);
 std::optional<Prefix> special_use(const Prefix& cidr);
 // Code::conflict names the overlapping pool; Code::exists for a taken name.
 Status create_pool(kv::Store& cluster, const model::Pool& pool);
-// Only node_selector and disabled may change: a live address never moves. Code::invalid otherwise.
+// Everything but name, CIDR, block size and node_only may change: a live address never moves. Code::invalid otherwise.
 Status update_pool(kv::Store& cluster, const model::Pool& pool);
 
 // Copies pools and reservations of the cluster into the node store, where leases are made, and adopts claimed blocks that

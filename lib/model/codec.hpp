@@ -9,6 +9,7 @@
 
 #include "lib/addr/addr.hpp"
 #include "lib/json/json.hpp"
+#include "lib/model/records.hpp"
 
 namespace firn::model {
 
@@ -26,6 +27,7 @@ class Fields {
   std::optional<Address> address_if(std::string_view name);
   Prefix prefix(std::string_view name);
   Mac mac(std::string_view name);
+  RoutingMode routing_mode(std::string_view name);
   std::vector<Address> addresses(std::string_view name);
   std::map<std::string, std::string> texts(std::string_view name);
   std::vector<json::Value> list(std::string_view name);

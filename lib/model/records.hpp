@@ -20,6 +20,15 @@ namespace firn::model {
 enum class Use : uint8_t { routed, bridged };
 std::string_view to_string(Use use);
 
+// How blocks of a pool are reached on other hosts. Who writes which route: docs/routing.md.
+enum class RoutingMode : uint8_t {
+  bgp,     // BIRD, with what peers announce
+  direct,  // firn-routed, by way of the owner's address on a shared layer 2
+  vxlan,   // firn-routed, encapsulated between hosts
+};
+std::string_view to_string(RoutingMode mode);
+Result<RoutingMode> parse_routing_mode(std::string_view text);
+
 // Key: pool/NAME in the cluster store; copied to node/pool/NAME. Pools named by a CNI `ipam.subnet` exist on the node only.
 struct Pool {
   std::string name;  // [a-z0-9]([a-z0-9.-]*[a-z0-9])?, up to 63 bytes; node-only pools are named "net-ADDRESS-LENGTH"
@@ -28,6 +37,10 @@ struct Pool {
   std::map<std::string, std::string> node_selector;  // labels a node must carry; empty: every node
   bool disabled = false;                            // no new leases; live ones stay
   bool node_only = false;
+  RoutingMode mode = RoutingMode::bgp;
+  bool cross_subnet = false;  // vxlan: encapsulate only where there is no shared layer 2
+  bool advertise = true;      // blocks are announced over BGP
+  bool strict = false;        // a host never borrows an address of another host's block
   bool operator==(const Pool&) const = default;
 };
 
