@@ -113,6 +113,7 @@ std::string encode(const Pool& pool) {
   if (pool.cross_subnet) w.field("cross_subnet", true);
   if (!pool.advertise) w.field("advertise", false);
   if (pool.strict) w.field("strict", true);
+  if (pool.overhead != 0) w.field("overhead", pool.overhead);
   return std::move(w.end_object()).take();
 }
 
@@ -131,6 +132,7 @@ Result<Pool> decode_pool(std::string_view text) {
     pool.cross_subnet = f.flag_or("cross_subnet", false);
     pool.advertise = f.flag_or("advertise", true);
     pool.strict = f.flag_or("strict", false);
+    pool.overhead = static_cast<int>(f.number_or("overhead", 0, 0, 128));
     require_name(f, check_object_name("pool name", pool.name));
     return f.finish(std::move(pool));
   });

@@ -27,6 +27,8 @@ enum class RoutingMode : uint8_t {
   vxlan,   // firn-routed, encapsulated between hosts
 };
 std::string_view to_string(RoutingMode mode);
+// What vxlan adds to a packet between hosts: the IP header of that family, UDP, VXLAN and the inner Ethernet header.
+constexpr int vxlan_overhead(Family underlay) { return underlay == Family::v4 ? 50 : 70; }
 Result<RoutingMode> parse_routing_mode(std::string_view text);
 
 // Key: pool/NAME in the cluster store; copied to node/pool/NAME. Pools named by a CNI `ipam.subnet` exist on the node only.
@@ -41,6 +43,7 @@ struct Pool {
   bool cross_subnet = false;  // vxlan: encapsulate only where there is no shared layer 2
   bool advertise = true;      // blocks are announced over BGP
   bool strict = false;        // a host never borrows an address of another host's block
+  int overhead = 0;           // in the node store's copy alone: bytes that a packet may grow by between hosts
   bool operator==(const Pool&) const = default;
 };
 

@@ -45,7 +45,7 @@ struct Link {
 struct LinkAddress {
   int index = 0;
   InterfaceAddress address;
-  bool operator==(const LinkAddress&) const = default;
+  auto operator<=>(const LinkAddress&) const = default;
 };
 
 enum class RouteType : uint8_t { unicast = 1, local = 2, blackhole = 6, unreachable = 7, prohibit = 8 };

@@ -20,7 +20,7 @@ void round_trip(const T& record, Decode decode) {
 
 TEST(Records, RoundTrip) {
   round_trip(Pool{.name = "web", .cidr = prefix("10.0.0.0/16"), .block_size = 26, .node_selector = {{"rack", "a"}}, .disabled = true}, decode_pool);
-  round_trip(Pool{.name = "far", .cidr = prefix("10.1.0.0/16"), .block_size = 26, .node_selector = {}, .mode = RoutingMode::vxlan, .cross_subnet = true, .advertise = false, .strict = true}, decode_pool);
+  round_trip(Pool{.name = "far", .cidr = prefix("10.1.0.0/16"), .block_size = 26, .node_selector = {}, .mode = RoutingMode::vxlan, .cross_subnet = true, .advertise = false, .strict = true, .overhead = 50}, decode_pool);
   round_trip(Pool{.name = "near", .cidr = prefix("10.2.0.0/16"), .block_size = 26, .node_selector = {}, .mode = RoutingMode::direct}, decode_pool);
   round_trip(Reservation{.cidr = prefix("10.0.0.0/30"), .note = "routers \"a\""}, decode_reservation);
   round_trip(Block{.prefix = prefix("fd00::/122"), .pool = "web6", .use = Use::bridged, .free = {{3, 63, 0}, {0, 2, 1700000000}}}, decode_block);
