@@ -15,6 +15,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <map>
 #include <optional>
@@ -225,8 +226,9 @@ class Driver {
         ++out.failed;
         Wait& wait = waits_[key];
         const bool conflict = spec && Kind::conflict(failure->second->sys);
-        // The first time it is most likely our own, by the plugin, of which the event is on its way.
-        if (!out.first_failure && !(conflict && wait.delay.count() == 0)) {
+        // The first time it is most likely our own, by the plugin, or its link has just gone: the event is on its way.
+        const bool early = (conflict || failure->second->sys == ENODEV) && wait.delay.count() == 0;
+        if (!out.first_failure && !early) {
           out.first_failure = conflict ? Kind::explain(*failure->second) : *failure->second;
         }
         wait.delay = wait.delay.count() == 0 ? first_delay : std::min(wait.delay * 2, longest_delay);

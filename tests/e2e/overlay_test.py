@@ -19,6 +19,8 @@ class Overlay(case.LabCase):
     def pools(self, *options):
         self.cluster.pool("create", "p4", V4, *options)
         self.cluster.pool("create", "p6", V6, *options)
+        self.cluster.claim("p4", V4, 26)
+        self.cluster.claim("p6", V6, 122)
 
     def start(self):
         """All daemons, and a container c1 on every host. Returns {host: [IPv4 address, IPv6 address]}."""
@@ -32,7 +34,7 @@ class Overlay(case.LabCase):
     def is_settled(self, member):
         status = member.status()
         pending = sum(status[kind]["pending"] for kind in ("links", "forwards", "neighbours", "routes"))
-        return pending == 0 and status["unreachableBlocks"] == 0 and len(member.routes()) >= 2 * (len(self.cluster.members) - 1)
+        return pending == 0 and status["unreachableBlocks"] == 0 and len(member.routes()) >= 4 * (len(self.cluster.members) - 1)
 
     def all_reach_all(self, addresses, payload=(56, 56)):
         for member in self.cluster.members:
@@ -134,13 +136,16 @@ class Overlay(case.LabCase):
                      ["ip", "link", "set", "firn-vxlan", "mtu", "1300"],
                      ["ip", "link", "set", "firn-vxlan", "down"]):
             host.run(*harm)
-            wait_for(f"repaired: {' '.join(harm)}", lambda: one.kernel() == before)
-        for harm in (["ip", "link", "del", "firn-vxlan"], ["ip", "link", "set", "firn-vxlan", "down", "name", "away"]):
-            host.run(*harm)
-            wait_for(f"repaired: {' '.join(harm)}", lambda: self.is_settled(one))
-            self.all_reach_all(addresses)
-            if "away" in harm:
-                break
+            wait_for(f"repaired: {' '.join(harm)}", lambda: one.is_as(before))
+        host.run("ip", "link", "del", "firn-vxlan")
+        wait_for("repaired: the link is deleted", lambda: self.is_settled(one))
+        self.all_reach_all(addresses)
+        # Under another name it is somebody else's, and is in the way of ours: that is told.
+        host.run("ip", "link", "set", "firn-vxlan", "down", "name", "away")
+        wait_for("the conflict is told", lambda: "takes in packets of this VNI and port" in one.status()["lastError"]["message"])
+        host.run("ip", "link", "del", "away")
+        wait_for("the link is there once nothing is in its way", lambda: self.is_settled(one))
+        self.all_reach_all(addresses)
         # A link of our name that is made otherwise is made anew.
         host.run("ip", "link", "del", "firn-vxlan")
         host.ok("ip", "link", "add", "firn-vxlan", "type", "vxlan", "id", "5", "dstport", "8473", "local", "192.0.2.11")
@@ -175,7 +180,7 @@ class Overlay(case.LabCase):
         numbers = {"a": 65011, "b": 65012}
         for member, other in ((one, two), (two, one)):
             member.firn.ctl("node", "set", member.name, "--as", numbers[member.name])
-            member.firn.ctl("bgp", "peer", "add", f"to-{other.name}", "--node", member.name, "--address", other.addresses[0],
+            one.firn.ctl("bgp", "peer", "add", f"to-{other.name}", "--node", member.name, "--address", other.addresses[0],
                             "--as", numbers[other.name], "--connect-retry", "1")
         self.cluster.share()
         for member in self.cluster.members:

@@ -116,7 +116,7 @@ class Monitor:
     """The kernel's route events with their times, from `ip monitor`."""
 
     def __init__(self):
-        self.process = subprocess.Popen(["ip", "-ts", "-4", "monitor", "route"], stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(["ip", "-ts", "-4", "monitor", "route"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
     def stop(self):
         """[(seconds, deleted, protocol is firn's, destination)]"""

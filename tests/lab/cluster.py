@@ -1,10 +1,15 @@
-"""Several firn hosts on one fabric: two layer-2 segments with a router between them that knows no pool. The hosts share one cluster
-store, a file: node.db is each host's own, cluster.db is the first host's, by a symbolic link. A change of it wakes the first host by
-itself; the others are woken by share(), as a watch would do."""
+"""Several firn hosts on one fabric: two layer-2 segments with a router between them that knows no pool. Each host has a cluster store of
+its own, and share() makes them say the same, as docs/ipam.md lets other programs do: a node's record is the node's, everything else
+the first host's. Blocks are claimed here, ahead, so that no two hosts take the same."""
+
+import contextlib
+import ipaddress
+import json
+import sqlite3
 
 import cni
 from firnhost import Firn
-from lab import wait_for
+from lab import LabError, wait_for
 
 SEGMENTS = {"s1": ("192.0.2.{}/24", "2001:db8:1::{}/64"), "s2": ("198.51.100.{}/24", "2001:db8:2::{}/64")}
 ROUTER = 254
@@ -27,8 +32,6 @@ class Member:
         self.state = lab.dir / f"state-{name}"
         self.state.mkdir(mode=0o700)
         self.host.run("mount", "--bind", self.state, "/var/lib/firn")
-        if cluster.members:
-            (self.state / "cluster.db").symlink_to(cluster.members[0].state / "cluster.db")
         self.firn = Firn(self.host)
         self.firn.ctl("init", "--name", name, *(option for a in self.addresses for option in ("--address", a)))
         self.network = cni.Network(self.host, "web", [{"type": "firn", "ipam": {"type": "firn-ipam"}}])
@@ -36,6 +39,7 @@ class Member:
     def start(self):
         self.firn.start()
         wait_for(f"{self.name} is ready", lambda: self.status()["ready"])
+        wait_for(f"{self.name} has its blocks", lambda: len(self.firn.blocks()) >= len(self.cluster.claimed[self.name]))
 
     def status(self):
         return self.host.json("firnctl", "status", "-o", "json", check=False)["daemon"]
@@ -64,10 +68,19 @@ class Member:
         return found
 
     def kernel(self):
-        """Everything that is in the kernel of this host, in its words, but for counters and times."""
-        out = [self.host.out("ip", *what) for what in (("-4", "route"), ("-6", "route"), ("neigh", "show", "nud", "permanent"))]
-        out += [self.host.out("bridge", "fdb", "show", "dev", link["ifname"]) for link in self.vxlan_links()]
-        return out + [[(link["ifindex"], link["ifname"], link["mtu"], link["address"]) for link in self.host.json("ip", "-j", "link")]]
+        """Everything that is in the kernel of this host, as a set of the kernel's words, but for counters and times."""
+        lines = [("ip", *what) for what in (("-4", "route"), ("-6", "route"), ("neigh", "show", "nud", "permanent"))]
+        lines += [("bridge", "fdb", "show", "dev", link["ifname"]) for link in self.vxlan_links()]
+        found = {" ".join(line.split()) for command in lines for line in self.host.out(*command).splitlines()}
+        return found | {f"{link['ifindex']} {link['ifname']} mtu {link['mtu']} {link['address']} {link['operstate']}"
+                        for link in self.host.json("ip", "-j", "link")}
+
+    def is_as(self, before):
+        """For wait_for: says what differs."""
+        now = self.kernel()
+        if now != before:
+            raise LabError(f"missing: {sorted(before - now)}; more: {sorted(now - before)}")
+        return True
 
     def vxlan_links(self):
         return self.host.json("ip", "-j", "-d", "link", "show", "type", "vxlan") or []
@@ -76,6 +89,7 @@ class Member:
 class Cluster:
     def __init__(self, lab):
         self.lab, self.members = lab, []
+        self.claimed = {}
         self.fabric = lab.host("fabric")
         for segment, forms in SEGMENTS.items():
             self.fabric.run("ip", "link", "add", segment, "type", "bridge")
@@ -94,8 +108,41 @@ class Cluster:
         self.members[0].firn.ctl("pool", *arguments)
         self.share()
 
-    def share(self):
-        """The daemons look at the cluster store when a file comes or goes beside it."""
+    def claim(self, name, cidr, length, each=2):
+        """`each` blocks of the pool for every member."""
+        network = ipaddress.ip_network(cidr)
+        blocks = network.subnets(new_prefix=length)
+        digits = 8 if network.version == 4 else 32
         for member in self.members:
-            (member.state / "changed").touch()
-            (member.state / "changed").unlink()
+            for _ in range(each):
+                block = next(blocks)
+                key = f"claim/{name}/{network.version}-{int(block.network_address):0{digits}x}-{length:02x}"
+                record = {"v": 1, "prefix": str(block), "pool": name, "node": member.name, "use": "routed", "claimed_at": 1}
+                self.claimed.setdefault(member.name, []).append(str(block))
+                self.write(self.members[0], {key: json.dumps(record).encode()})
+        self.share()
+
+    def share(self):
+        wanted = self.read(self.members[0])
+        for member in self.members:
+            wanted[f"node/{member.name}"] = self.read(member)[f"node/{member.name}"]
+        for member in self.members:
+            there = self.read(member)
+            self.write(member, {key: value for key, value in wanted.items() if there.get(key) != value})
+
+    @staticmethod
+    def connect(member):
+        return contextlib.closing(sqlite3.connect(member.state / "cluster.db", timeout=10))
+
+    def read(self, member):
+        with self.connect(member) as store:
+            return dict(store.execute("select key, value from kv").fetchall())
+
+    def write(self, member, records):
+        if not records:
+            return
+        with self.connect(member) as store, store:
+            revision = store.execute("select max(rev) from log").fetchone()[0] + 1
+            store.executemany("insert or replace into kv(key, value, created, modified) values (?, ?, ?, ?)",
+                              [(key, value, revision, revision) for key, value in records.items()])
+            store.execute("insert into log(rev, keys) values (?, ?)", (revision, "\n".join(sorted(records))))
