@@ -104,18 +104,6 @@ Error invalid(const model::Pool& pool, const std::string& field, const std::stri
   return make_error(Code::invalid, "pool " + pool.name + ": " + field + ": " + why);
 }
 
-// Two hosts encapsulate over IPv4 when both have such an address; one node without is enough for the larger header.
-Result<Family> underlay_of(kv::Transaction& tx) {
-  auto nodes = tx.range(keys::nodes);
-  if (!nodes) return std::move(nodes).error();
-  for (const kv::Entry& entry : *nodes) {
-    auto node = model::decode_node(entry.value);
-    if (!node) return std::move(node).error().context("record " + entry.key);
-    if (std::none_of(node->addresses.begin(), node->addresses.end(), [](const Address& a) { return a.is_v4(); })) return Family::v6;
-  }
-  return Family::v4;
-}
-
 // The cluster's side of mirror(), read in one transaction.
 struct ClusterState {
   std::map<std::string, model::Pool> pools;         // with their overhead, as the node store has them
@@ -141,7 +129,7 @@ Result<ClusterState> read_cluster(kv::Store& cluster, const std::string& node) {
     out = {};
     auto pools = records::pools(tx);
     if (!pools) return std::move(pools).error();
-    auto underlay = underlay_of(tx);
+    auto underlay = records::underlay(tx);
     if (!underlay) return std::move(underlay).error();
     for (model::Pool& pool : *pools) {
       pool.overhead = pool.mode == model::RoutingMode::vxlan ? model::vxlan_overhead(*underlay) : 0;

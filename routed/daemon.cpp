@@ -33,7 +33,13 @@ Daemon::Daemon(loop::Loop& loop, Log& log, const Clock& clock, const Config& con
       kernel_(kernel),
       monitor_(monitor),
       intake_(loop, log, config.state_dir,
-              listener_of(compute_, [this] { schedule_blocks(); }, [this] { schedule_blocks(); }, [this] { round(); })),
+              listener_of(
+                  compute_, [this] { schedule_blocks(); },
+                  [this] {
+                    cluster_changed_ = true;
+                    schedule_blocks();
+                  },
+                  [this] { round(); })),
       links_(kernel, clock),
       forwards_(kernel, clock),
       neighbours_(kernel, clock),
@@ -81,6 +87,7 @@ std::optional<Error> Daemon::listen() {
 void Daemon::reload() {
   log_.info("reading stores and kernel again");
   intake_.reopen();
+  cluster_changed_ = true;
   resync();
   schedule_blocks();
 }
@@ -325,16 +332,18 @@ void Daemon::maintain() {
     else for (const std::string& claimed : outcome->claimed) log_.info("claimed a spare block: " + claimed);
   }
   take_cluster();
-  bgp_.update(intake_.cluster(), node_name_);
+  // Our routes first: when a pool leaves mode bgp, BIRD takes its own away.
   round();
+  bgp_.update(intake_.cluster(), node_name_);
 }
 
 // What is known of other hosts stays in force while the cluster store cannot be read.
 void Daemon::take_cluster() {
-  if (intake_.cluster() == nullptr || node_name_.empty()) return;
+  if (!cluster_changed_ || intake_.cluster() == nullptr || node_name_.empty()) return;
   const auto view = read_cluster(*intake_.cluster(), node_name_);
   if (!view) return note_failure("cluster", view.error());
   cluster_read_ = true;
+  cluster_changed_ = false;
   compute_.overlay().set_cluster(*view);
   const std::string trouble = compute_.overlay().trouble();
   if (!trouble.empty()) log_.repeated(Level::warning, "unreachable blocks", trouble);

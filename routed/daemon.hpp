@@ -92,6 +92,7 @@ class Daemon {
   std::string node_name_;
   bool reconciled_ = false;   // the first complete round is done
   bool want_resync_ = false;
+  bool cluster_changed_ = false;  // since it was read
   bool cluster_read_ = false;  // once at least, so that it is known what of other hosts is wanted
   bool boot_begun_ = false;
   int64_t started_at_ = 0;

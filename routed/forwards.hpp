@@ -1,5 +1,5 @@
-// Forwarding entries of firn's vxlan links: which host has which MAC. After a restart they are recognised by their link; there every
-// entry is firn's, so that whatever nobody wants goes: a learned one, and above all one of all zeros, which floods.
+// Forwarding entries of firn's vxlan links: which host has which MAC. After a restart they are recognised by their link; there
+// every entry is firn's, so that whatever nobody wants goes: a learned one, and above all one of all zeros, which floods.
 #pragma once
 
 #include "routed/links.hpp"

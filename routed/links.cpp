@@ -34,8 +34,9 @@ void LinkKind::upsert(std::vector<netlink::Request>& out, const Key& key, const 
 bool LinkKind::conflict(int sys) { return sys == EEXIST; }
 Error LinkKind::explain(Error error) {
   error.code = Code::conflict;
-  error.message += ": a link of another program has this name, or takes in packets of this VNI and port, and is left alone; "
-                   "remove it ('ip -d link show type vxlan')";
+  error.message +=
+      ": a link of another program has this name, or takes in packets of this VNI and port, and is left alone; "
+      "remove it ('ip -d link show type vxlan')";
   return error;
 }
 netlink::Request LinkKind::remove(const Key& key, const Spec&) { return netlink::DeleteLink{0, key}; }

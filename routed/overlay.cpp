@@ -36,21 +36,30 @@ Overlay::Node& Overlay::node(const std::string& name) {
 
 void Overlay::set_cluster(const ClusterView& view) {
   set_self(view.self);
-  std::set<std::string> pools, nodes;
-  for (const model::Pool& pool : view.pools) pools.insert(pool.name), set_pool(pool.name, &pool);
-  for (const model::Node& one : view.nodes) nodes.insert(one.name), set_node(one.name, &one);
-  std::map<std::string, std::set<Prefix>> claimed;
+  std::set<std::string_view> pools, nodes;
+  for (const model::Pool& pool : view.pools) {
+    pools.insert(pool.name);
+    set_pool(pool.name, &pool);
+  }
+  for (const model::Node& one : view.nodes) {
+    nodes.insert(one.name);
+    set_node(one.name, &one);
+  }
+  std::set<std::pair<std::string_view, Prefix>> claimed;
   for (const model::Claim& claim : view.claims) {
-    claimed[claim.pool].insert(claim.prefix);
+    claimed.emplace(claim.pool, claim.prefix);
     set_claim(claim.pool, claim.prefix, &claim);
   }
-  for (const auto& [name, pool] : std::map(pools_)) {
-    const std::set<Prefix>& still = claimed[name];
+  std::vector<std::pair<std::string, Prefix>> given_up;
+  std::vector<std::string> gone;
+  for (const auto& [name, pool] : pools_) {
+    if (!pools.contains(name)) gone.push_back(name);
     for (const auto& [prefix, owner] : pool.claims) {
-      if (!still.contains(prefix)) set_claim(name, prefix, nullptr);
+      if (!claimed.contains({name, prefix})) given_up.emplace_back(name, prefix);
     }
-    if (!pools.contains(name)) set_pool(name, nullptr);
   }
+  for (const auto& [name, prefix] : given_up) set_claim(name, prefix, nullptr);
+  for (const std::string& name : gone) set_pool(name, nullptr);
   for (const auto& [name, state] : nodes_) {
     if (!nodes.contains(name)) set_node(name, nullptr);
   }
@@ -85,7 +94,8 @@ void Overlay::set_node(const std::string& name, const model::Node* record) {
   const bool known = record != nullptr;
   std::vector<Address> addresses;
   for (const Address& address : known ? record->addresses : std::vector<Address>()) {
-    if (!address.is_link_local() && !address.is_loopback() && !address.is_unspecified() && !address.is_multicast()) addresses.push_back(address);
+    if (!address.is_link_local() && !address.is_loopback() && !address.is_unspecified() && !address.is_multicast())
+      addresses.push_back(address);
   }
   if (state.known == known && state.addresses == addresses) return;
   state.known = known;
@@ -112,7 +122,8 @@ void Overlay::set_claim(const std::string& pool, const Prefix& prefix, const mod
 void Overlay::set_link(const netlink::Link& link) {
   // Host sides of containers come and go by the hundred, and lead to no other host.
   if (link.alias.starts_with("firn:")) return remove_link(link.index);
-  const LinkState state{link.name, link.up && link.group != netlink::dead_group, link.kind == "vxlan" && is_vxlan_name(link.name), link.mtu};
+  const LinkState state{link.name, link.up && link.group != netlink::dead_group, link.kind == "vxlan" && is_vxlan_name(link.name),
+                        link.mtu};
   const auto [it, added] = links_.try_emplace(link.index, state);
   if (!added && std::exchange(it->second, state) == state) return;
   moved_ = true;
@@ -278,7 +289,8 @@ std::set<Prefix> Overlay::settle() {
     wish_ = work_out();
   }
   for (const Prefix& prefix : touched_) {
-    const bool wanted = std::any_of(pools_.begin(), pools_.end(), [&](const auto& entry) { return owner(entry.second, prefix) != nullptr; });
+    const bool wanted =
+        std::any_of(pools_.begin(), pools_.end(), [&](const auto& entry) { return owner(entry.second, prefix) != nullptr; });
     if (wanted && !route_to(prefix)) unreachable_.insert(prefix);
     else unreachable_.erase(prefix);
   }
@@ -293,12 +305,15 @@ std::string Overlay::trouble() const {
     if (to == nullptr) continue;
     const auto named = std::find_if(nodes_.begin(), nodes_.end(), [&](const auto& entry) { return &entry.second == to; });
     std::string out = "block " + prefix.to_string() + " of pool " + name + " has no route: node " + named->first;
-    if (!to->known || to->addresses.empty()) return out + " has no address in the cluster ('firnctl node set " + named->first + " --address A')";
+    if (!to->known || to->addresses.empty())
+      return out + " has no address in the cluster ('firnctl node set " + named->first + " --address A')";
     if (pool.record->mode == model::RoutingMode::direct) {
-      return out + " (" + to->addresses.front().to_string() + ") is on no layer 2 of this host, which mode direct needs; use mode vxlan";
+      return out + " (" + to->addresses.front().to_string() +
+             ") is on no layer 2 of this host, which mode direct needs; use mode vxlan";
     }
     if (!to->way.tunnel) {
-      return out + " (" + to->addresses.front().to_string() + ") and this host have no address family in common, or this node's address is on none of its links";
+      return out + " (" + to->addresses.front().to_string() +
+             ") and this host have no address family in common, or this node's address is on none of its links";
     }
     return out + " waits for the link " + std::string(vxlan_name(to->way.tunnel->family()));
   }

@@ -25,7 +25,7 @@ namespace firn::routed {
 // What firn's vxlan links are on every host; a link of this name that is otherwise is made anew.
 inline constexpr uint32_t vxlan_vni = 0x6669;  // "fi"
 inline constexpr uint16_t vxlan_port = 4789;   // RFC 7348
-std::string_view vxlan_name(Family underlay);   // one link for each family that carries packets between hosts
+std::string_view vxlan_name(Family underlay);  // one link for each family that carries packets between hosts
 bool is_vxlan_name(std::string_view name);
 Mac vxlan_mac(std::string_view node);
 
@@ -86,8 +86,8 @@ class Overlay {
   std::set<Prefix> settle();
   const Wish& wish() const { return wish_; }
   Route route_to(const Prefix& prefix) const;
-  bool is_device(int index) const;   // one of firn's vxlan links
-  bool is_up(int index) const;       // a link that routes to other hosts may lead through
+  bool is_device(int index) const;  // one of firn's vxlan links
+  bool is_up(int index) const;      // a link that routes to other hosts may lead through
   size_t unreachable() const { return unreachable_.size(); }
   // The first block that no route leads to, and why; "" when there is none.
   std::string trouble() const;
@@ -98,7 +98,7 @@ class Overlay {
     Address gateway;
     bool operator==(const Hop&) const = default;
   };
-  struct Way {  // to another node
+  struct Way {                                // to another node
     std::optional<Hop> direct_v4, direct_v6;  // for IPv4 blocks, for IPv6 blocks: a neighbour on a shared layer 2
     std::optional<Address> tunnel;            // where encapsulated packets go
     bool operator==(const Way&) const = default;
@@ -136,8 +136,8 @@ class Overlay {
   std::map<int, LinkState> links_;
   std::set<netlink::LinkAddress> addresses_;
 
-  std::set<Prefix> touched_;  // prefixes to look at again
-  bool moved_ = false;        // a node, a link or an address is another
+  std::set<Prefix> touched_;           // prefixes to look at again
+  bool moved_ = false;                 // a node, a link or an address is another
   int device_v4_ = 0, device_v6_ = 0;  // as they were at the last settle()
   std::set<Prefix> unreachable_;
   Wish wish_;

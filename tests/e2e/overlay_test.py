@@ -6,7 +6,7 @@ import signal
 
 import case
 from cluster import Cluster
-from lab import LabError, wait_for
+from lab import Traffic, wait_for
 
 V4, V6 = "10.66.0.0/16", "fd66::/64"
 
@@ -164,7 +164,7 @@ class Overlay(case.LabCase):
         self.all_reach_all(addresses)
         before = one.kernel()
         for end in (lambda routed: routed.kill(), lambda routed: routed.terminate()):
-            traffic = Traffic(two, addresses["a"][0], 300)
+            traffic = Traffic(two.host, addresses["a"][0], 300, "/run/netns/c1")
             end(one.firn.routed)
             self.assertEqual(one.kernel(), before)
             one.start()
@@ -189,7 +189,7 @@ class Overlay(case.LabCase):
         wait_for("BGP leads to the other host", lambda: one.reaches("c1", addresses["b"][0]), deadline=40)
         self.assertEqual(one.routes(), {})
         for mode in ("direct", "vxlan", "direct", "bgp"):
-            traffic = Traffic(one, addresses["b"][0], 400)
+            traffic = Traffic(one.host, addresses["b"][0], 400, "/run/netns/c1")
             wait_for("packets flow", lambda t=traffic: t.process.alive())
             self.cluster.pool("set", "p4", "--mode", mode)
             sent, received = traffic.result()
@@ -201,21 +201,6 @@ class Overlay(case.LabCase):
     def writers(member):
         return {line.split(" proto ")[1].split()[0] for line in member.host.out("ip", "-4", "route").splitlines()
                 if line.startswith("10.66.") and " via " in line}
-
-
-class Traffic:
-    """A packet every 10 ms from the container c1 of a host."""
-
-    def __init__(self, member, address, count):
-        self.process = member.host.start("ping", "nsenter", "--net=/run/netns/c1", "ping", "-n", "-q", "-i", "0.01", "-c", count, "-W", "1", address)
-
-    def result(self):
-        """(sent, received)"""
-        self.process.wait(60)
-        found = re.search(r"(\d+) packets transmitted, (\d+) received", self.process.log())
-        if not found:
-            raise LabError(f"ping: {self.process.log()}")
-        return int(found[1]), int(found[2])
 
 
 if __name__ == "__main__":

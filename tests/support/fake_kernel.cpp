@@ -17,6 +17,15 @@ bool same_place(const Route& a, const Route& b) {
   return a.destination == b.destination && a.table == b.table && a.metric == b.metric;
 }
 
+template <class T>
+Event told(Event::What what, T Event::*member, const T& value, bool removed) {
+  Event out;
+  out.what = what;
+  out.removed = removed;
+  out.*member = value;
+  return out;
+}
+
 Error failed(const std::string& what, int err) {
   Error error = errno_error(what, err);
   if (err == EADDRNOTAVAIL) error.code = Code::not_found;
@@ -65,36 +74,15 @@ Link* FakeKernel::find(const std::string& name) {
   return nullptr;
 }
 
-void FakeKernel::tell(const Link& link, bool removed) {
-  Event event;
-  event.what = Event::What::link;
-  event.removed = removed;
-  event.link = link;
-  events_.push_back(std::move(event));
-}
-
+void FakeKernel::tell(const Link& link, bool removed) { events_.push_back(told(Event::What::link, &Event::link, link, removed)); }
 void FakeKernel::tell(const Route& route, bool removed) {
-  Event event;
-  event.what = Event::What::route;
-  event.removed = removed;
-  event.route = route;
-  events_.push_back(std::move(event));
+  events_.push_back(told(Event::What::route, &Event::route, route, removed));
 }
-
 void FakeKernel::tell(const Neighbour& neighbour, bool removed) {
-  Event event;
-  event.what = Event::What::neighbour;
-  event.removed = removed;
-  event.neighbour = neighbour;
-  events_.push_back(std::move(event));
+  events_.push_back(told(Event::What::neighbour, &Event::neighbour, neighbour, removed));
 }
-
 void FakeKernel::tell(const Forward& forward, bool removed) {
-  Event event;
-  event.what = Event::What::forward;
-  event.removed = removed;
-  event.forward = forward;
-  events_.push_back(std::move(event));
+  events_.push_back(told(Event::What::forward, &Event::forward, forward, removed));
 }
 
 // Down takes routes and neighbours, and IPv6 addresses; IPv4 addresses stay.

@@ -164,6 +164,25 @@ TEST_F(ClaimsTest, MirrorCopiesPoolsReservationsAndClaims) {
   EXPECT_THAT(keys_below(*node, "reservation/"), IsEmpty());
 }
 
+TEST_F(ClaimsTest, MirrorSaysWhatEncapsulationAdds) {
+  const auto overhead = [&] {
+    EXPECT_TRUE(mirror(*cluster, *node, "a").ok());
+    return model::decode_pool((*node->get(keys::pool("web")))->value)->overhead;
+  };
+  model::Pool pool = make_pool("web", "10.0.0.0/16", 26);
+  ASSERT_TRUE(create_pool(*cluster, pool).ok());
+  EXPECT_EQ(overhead(), 0);
+  pool.mode = model::RoutingMode::vxlan;
+  ASSERT_TRUE(update_pool(*cluster, pool).ok());
+  model::Node record{"a", "m", {ip("192.0.2.1"), ip("2001:db8::1")}, {}, std::nullopt, 1};
+  put(*cluster, keys::node("a"), model::encode(record));
+  EXPECT_EQ(overhead(), 50);
+  record = {"b", "m", {ip("2001:db8::2")}, {}, std::nullopt, 1};
+  put(*cluster, keys::node("b"), model::encode(record));
+  EXPECT_EQ(overhead(), 70);
+  EXPECT_EQ(model::decode_pool((*cluster->get(keys::pool("web")))->value)->overhead, 0) << "the copy alone";
+}
+
 TEST_F(ClaimsTest, MirrorNeverFreesALeasedAddress) {
   ASSERT_TRUE(create_pool(*cluster, make_pool("web", "10.0.0.0/16", 26)).ok());
   claim("a", "web");
