@@ -1,5 +1,7 @@
 #include "routed/daemon.hpp"
 
+#include <malloc.h>
+
 #include <algorithm>
 #include <type_traits>
 
@@ -331,22 +333,28 @@ void Daemon::maintain() {
     if (!outcome) note_failure("blocks", outcome.error());
     else for (const std::string& claimed : outcome->claimed) log_.info("claimed a spare block: " + claimed);
   }
-  take_cluster();
+  const bool read = take_cluster();
   // Our routes first: when a pool leaves mode bgp, BIRD takes its own away.
   round();
   bgp_.update(intake_.cluster(), node_name_);
+  // Reading all of a large cluster takes many small pieces of memory, which the allocator would keep for good.
+  if (read) ::malloc_trim(0);
 }
 
 // What is known of other hosts stays in force while the cluster store cannot be read.
-void Daemon::take_cluster() {
-  if (!cluster_changed_ || intake_.cluster() == nullptr || node_name_.empty()) return;
+bool Daemon::take_cluster() {
+  if (!cluster_changed_ || intake_.cluster() == nullptr || node_name_.empty()) return false;
   const auto view = read_cluster(*intake_.cluster(), node_name_);
-  if (!view) return note_failure("cluster", view.error());
+  if (!view) {
+    note_failure("cluster", view.error());
+    return false;
+  }
   cluster_read_ = true;
   cluster_changed_ = false;
   compute_.overlay().set_cluster(*view);
   const std::string trouble = compute_.overlay().trouble();
   if (!trouble.empty()) log_.repeated(Level::warning, "unreachable blocks", trouble);
+  return true;
 }
 
 }  // namespace firn::routed

@@ -56,7 +56,7 @@ class Daemon {
   void take_address(const netlink::Event& event);
   template <class Kind>
   void reconcile_one(Driver<Kind>& driver, const std::string& kind, Step step);
-  void take_cluster();
+  bool take_cluster();  // false: nothing new
   void schedule_next();
   void schedule_reap();
   void reap();

@@ -79,7 +79,7 @@ class Daemon:
 
     def is_settled(self):
         status = self.status()
-        return bool(status) and status["ready"] and status["routes"]["pending"] == 0 and status["routes"]["desired"] >= self.count and \
+        return status.get("ready", False) and status["routes"]["pending"] == 0 and status["routes"]["desired"] >= self.count and \
             self.routes() == self.count
 
     def settle(self, deadline):
