@@ -25,6 +25,9 @@ IntakeListener listener_of(Compute& compute, std::function<void()> addresses, st
           std::move(cluster), std::move(wake), [&compute] { return compute.has_containers(); }};
 }
 
+// A whole listing, of the kernel or of the cluster, takes many small pieces of memory, which the allocator would keep for good.
+void give_memory_back() { ::malloc_trim(0); }
+
 }  // namespace
 
 Daemon::Daemon(loop::Loop& loop, Log& log, const Clock& clock, const Config& config, netlink::Kernel& kernel, netlink::Monitor& monitor)
@@ -127,6 +130,7 @@ void Daemon::resync() {
   last_resync_ = clock_.unix_seconds();
   bgp_.update(intake_.cluster(), node_name_);
   reconcile();
+  give_memory_back();
 }
 
 // The order matters: a route is never older than its link, nor than its record, so these are read after it. Otherwise what a
@@ -337,8 +341,7 @@ void Daemon::maintain() {
   // Our routes first: when a pool leaves mode bgp, BIRD takes its own away.
   round();
   bgp_.update(intake_.cluster(), node_name_);
-  // Reading all of a large cluster takes many small pieces of memory, which the allocator would keep for good.
-  if (read) ::malloc_trim(0);
+  if (read) give_memory_back();
 }
 
 // What is known of other hosts stays in force while the cluster store cannot be read.
