@@ -56,6 +56,45 @@ Result<model::Pool> find(const std::vector<model::Pool>& pools, const std::strin
 std::string scope(const model::Pool& pool) { return pool.node_only ? "this host" : "cluster"; }
 std::string state(const model::Pool& pool) { return pool.disabled ? "disabled" : "enabled"; }
 
+// How its blocks are reached from other hosts: "vxlan cross-subnet", "bgp", "direct no-advertise".
+std::string routing(const model::Pool& pool) {
+  std::string out(to_string(pool.mode));
+  if (pool.cross_subnet) out += " cross-subnet";
+  if (!pool.advertise) out += " no-advertise";
+  if (pool.strict) out += " strict";
+  return out;
+}
+
+// Settings that create and set share; what is not given stays as it is.
+struct Settings {
+  std::optional<model::RoutingMode> mode;
+  std::optional<bool> cross_subnet, advertise, strict;
+  std::optional<Labels> selector;
+  bool empty() const { return !mode && !cross_subnet && !advertise && !strict && !selector; }
+  void apply_to(model::Pool& pool) const {
+    pool.mode = mode.value_or(pool.mode);
+    pool.cross_subnet = cross_subnet.value_or(pool.cross_subnet);
+    pool.advertise = advertise.value_or(pool.advertise);
+    pool.strict = strict.value_or(pool.strict);
+    if (selector) pool.node_selector = *selector;
+  }
+};
+
+void take_settings(Command& verb, Settings& settings) {
+  verb.option("--mode", "MODE", "How other hosts reach its blocks: bgp (default), direct (one layer 2), vxlan",
+              [&settings](const std::string& text) -> Status {
+                auto mode = model::parse_routing_mode(text);
+                if (!mode) return std::move(mode).error();
+                settings.mode = *mode;
+                return {};
+              })
+      .toggle("cross-subnet", "vxlan: encapsulate only between hosts that share no layer 2", settings.cross_subnet)
+      .toggle("advertise", "Announce its blocks over BGP (default)", settings.advertise)
+      .toggle("strict", "Hosts lease from their own blocks alone", settings.strict)
+      .option("--node-selector", "K=V,...", "Only nodes with these labels take new blocks; '' for every node",
+              take_selector(settings.selector));
+}
+
 // The pools of this host's CNI configurations are not in the cluster store; they want their addresses all the same.
 Status check_subnets_here(kv::Store& node, const model::Pool& pool) {
   auto here = all_pools(nullptr, &node);
@@ -70,7 +109,8 @@ Status check_subnets_here(kv::Store& node, const model::Pool& pool) {
 }
 
 std::vector<std::string> row(const model::Pool& pool) {
-  return {pool.cidr.to_string(), "/" + std::to_string(pool.block_size), scope(pool), state(pool), labels_text(pool.node_selector)};
+  return {pool.cidr.to_string(), "/" + std::to_string(pool.block_size), routing(pool), scope(pool), state(pool),
+          labels_text(pool.node_selector)};
 }
 
 // The pools of the cluster: those of CNI configurations are not documents.
@@ -80,9 +120,9 @@ std::vector<model::Pool> of_cluster(std::vector<model::Pool> pools) {
 }
 
 Result<Exit> create(const Context& context, model::Pool pool, const std::optional<int>& block_size,
-                    const std::optional<Labels>& selector) {
+                    const Settings& settings) {
   pool.block_size = block_size.value_or(model::default_block_size(pool.cidr));
-  if (selector) pool.node_selector = *selector;
+  settings.apply_to(pool);
   if (auto good = ipam::validate(pool); !good) return as_option(std::move(good).error());
   auto stores = context.stores();
   if (!stores) return std::move(stores).error();
@@ -129,6 +169,7 @@ Result<Exit> show(const Context& context, const std::string& name) {
   w.begin_object().key("pool").raw(model::encode(*pool)).key("claims").raw(encode_all(claims));
   Sheet sheet;
   sheet.line("Name", pool->name).line("CIDR", pool->cidr.to_string()).line("Block size", "/" + std::to_string(pool->block_size));
+  sheet.line("Mode", routing(*pool));
   sheet.line("Scope", scope(*pool)).line("State", state(*pool)).line("Node selector", labels_text(pool->node_selector));
   for (const ipam::PoolUse& use : *usage) {
     if (use.pool.name != name) continue;
@@ -151,13 +192,13 @@ Result<Exit> show(const Context& context, const std::string& name) {
 struct Change {
   std::string name;
   bool disable = false, enable = false;
-  std::optional<Labels> selector;
+  Settings settings;
 };
 
 Result<Exit> set(const Context& context, const Change& change) {
   if (change.disable && change.enable) return make_error(Code::invalid, "--disabled and --enabled exclude each other");
-  if (!change.disable && !change.enable && !change.selector) {
-    return make_error(Code::invalid, "nothing to set; give --disabled, --enabled or --node-selector");
+  if (!change.disable && !change.enable && change.settings.empty()) {
+    return make_error(Code::invalid, "nothing to set; --help shows what can be");
   }
   auto stores = context.stores();
   if (!stores) return std::move(stores).error();
@@ -169,7 +210,7 @@ Result<Exit> set(const Context& context, const Change& change) {
     return make_error(Code::conflict, "pool " + pool->name + " belongs to a CNI configuration with ipam.subnet; change it there");
   }
   if (change.disable || change.enable) pool->disabled = change.disable;
-  if (change.selector) pool->node_selector = *change.selector;
+  change.settings.apply_to(*pool);
   if (auto updated = ipam::update_pool(*stores->cluster, *pool); !updated) return std::move(updated).error();
   if (auto mirrored = context.mirror(*stores); !mirrored) return std::move(mirrored).error();
   return context.done("pool " + pool->name + " changed", model::encode(*pool));
@@ -202,13 +243,13 @@ Kind pool_kind() {
   Description<model::Pool> d;
   d.kind.name = "Pool";
   d.kind.name_field = "name";
-  d.kind.status = {"node_only"};
+  d.kind.status = {"node_only", "overhead"};
   d.kind.keys = model::keys::pools;
   d.kind.key = [](const std::string& name) -> Result<std::string> {
     if (auto good = model::check_object_name("pool name", name); !good) return std::move(good).error();
     return model::keys::pool(name);
   };
-  d.kind.heads = {"CIDR", "BLOCK", "SCOPE", "STATE", "SELECTOR"};
+  d.kind.heads = {"CIDR", "BLOCK", "MODE", "SCOPE", "STATE", "SELECTOR"};
   d.kind.remove = [](const Context&, Stores& stores, const std::string& name) {
     return ipam::delete_pool(*stores.cluster, *stores.node, name, stores.name);
   };
@@ -232,21 +273,21 @@ void add_pool(Command& root, Context& context) {
   struct Create {
     model::Pool pool;
     std::optional<int> block_size;
-    std::optional<Labels> selector;
+    Settings settings;
   };
   auto args = std::make_shared<Create>();
-  group
-      .verb("create", "Make a pool",
-            "firnctl pool create web 10.44.0.0/16\n"
-            "firnctl pool create web6 fd00:44::/64 --block-size 120\n"
-            "firnctl pool create edge 192.0.2.0/24 --node-selector rack=r1,zone=a",
-            [args, &context] { return create(context, args->pool, args->block_size, args->selector); })
-      .positional("NAME", "Name of the pool", Command::text(args->pool.name))
+  Command made = group.verb("create", "Make a pool",
+                            "firnctl pool create web 10.44.0.0/16\n"
+                            "firnctl pool create web6 fd00:44::/64 --block-size 120\n"
+                            "firnctl pool create edge 192.0.2.0/24 --node-selector rack=r1,zone=a\n"
+                            "firnctl pool create far 10.45.0.0/16 --mode vxlan --cross-subnet",
+                            [args, &context] { return create(context, args->pool, args->block_size, args->settings); });
+  made.positional("NAME", "Name of the pool", Command::text(args->pool.name))
       .positional("CIDR", "Its addresses, IPv4 or IPv6", take_prefix(args->pool.cidr))
       .option("--block-size", "N", "Prefix length of the blocks that hosts claim (default: 26, IPv6 122)",
               Command::number(args->block_size, 0, 128))
-      .option("--node-selector", "K=V,...", "Only nodes with these labels take blocks", take_selector(args->selector))
       .flag("--disabled", "Give no addresses out yet", args->pool.disabled);
+  take_settings(made, args->settings);
 
   group.verb("list", "List the pools", "firnctl pool list\nfirnctl pool list -o json", [&context] { return list(context); });
 
@@ -257,16 +298,15 @@ void add_pool(Command& root, Context& context) {
       .positional("POOL", "Name of the pool", Command::text(*shown));
 
   auto change = std::make_shared<Change>();
-  group
-      .verb("set", "Change a pool; live addresses never move",
-            "firnctl pool set web --disabled\nfirnctl pool set web --enabled\nfirnctl pool set web --node-selector rack=r1\n"
-            "firnctl pool set web --node-selector ''",
-            [change, &context] { return set(context, *change); })
-      .positional("POOL", "Name of the pool", Command::text(change->name))
+  Command changed =
+      group.verb("set", "Change a pool; live addresses never move",
+                 "firnctl pool set web --disabled\nfirnctl pool set web --enabled\nfirnctl pool set web --node-selector rack=r1\n"
+                 "firnctl pool set web --node-selector ''\nfirnctl pool set web --mode vxlan --no-advertise",
+                 [change, &context] { return set(context, *change); });
+  changed.positional("POOL", "Name of the pool", Command::text(change->name))
       .flag("--disabled", "Give no new addresses out; live ones stay", change->disable)
-      .flag("--enabled", "Give addresses out again", change->enable)
-      .option("--node-selector", "K=V,...", "Only nodes with these labels take new blocks; '' for every node",
-              take_selector(change->selector));
+      .flag("--enabled", "Give addresses out again", change->enable);
+  take_settings(changed, change->settings);
 
   auto removed = std::make_shared<std::string>();
   group

@@ -46,6 +46,7 @@ class Walk {
     return {};
   }
   std::string me() const { return address_.to_string(); }
+  std::string way_to_others() const;
 
   Status pool();
   Status block();
@@ -151,6 +152,12 @@ Status Walk::endpoint() {
   return say(State::ok, "endpoint", detail);
 }
 
+// What to look at when a block of another node is not known here.
+std::string Walk::way_to_others() const {
+  if (pool_.mode == model::RoutingMode::bgp) return "the block arrives by BGP: 'firnctl bgp status' on both nodes";
+  return "firn-routed leads there, the pool is of mode " + std::string(to_string(pool_.mode)) + ": 'firnctl status' says why it does not";
+}
+
 Status Walk::kernel() {
   const bool ours = endpoint_ && endpoint_->kind == model::EndpointKind::interface;
   if (ours) {
@@ -169,7 +176,7 @@ Status Walk::kernel() {
   if (!route) {
     return say(State::broken, "kernel", route.error().message,
                ours ? "firn-routed puts the route back; is it running? ('firnctl status')"
-                    : "the other node's block has not arrived by BGP: 'firnctl bgp status'");
+                    : way_to_others());
   }
   auto link = kernel_->link(route->oif);
   const std::string device = link ? link->name : std::to_string(route->oif);
@@ -182,13 +189,14 @@ Status Walk::kernel() {
   }
   if (!block_ && route->destination.length() == 0) {
     return say(State::broken, "kernel", detail + ": only the default route matches, the block of the other node is unknown here",
-               "'firnctl bgp status' on both nodes");
+               way_to_others());
   }
   return say(State::ok, "kernel", detail);
 }
 
 Status Walk::announcement() {
   if (!block_ || block_->use != model::Use::routed) return {};
+  if (!pool_.advertise) return say(State::none, "bgp", "blocks of pool " + pool_.name + " are not announced (--no-advertise)", "");
   std::vector<model::BgpPeer> peers;
   if (cluster_) {
     auto listed = list_records(*cluster_, keys::bgp_peers, model::decode_bgp_peer);

@@ -37,6 +37,8 @@ void show_daemon(const Context& context, Screen& screen) {
   if (!last_error.empty()) screen.sheet.line("Last error", time_text(number_of(root["lastError"]["at"])) + " " + last_error);
   screen.sheet.line("Routes", std::to_string(number_of(routes["actual"])) + " of " + std::to_string(number_of(routes["desired"])) +
                                   " in the kernel, " + std::to_string(number_of(root["driftRepaired"])) + " repaired");
+  if (const int64_t blocks = number_of(root["unreachableBlocks"]); blocks > 0)
+    screen.sheet.line("Unreachable", std::to_string(blocks) + " block(s) of other hosts; " + text_of(root["unreachableWhy"]));
   const BirdView bird = read_bird(root["bird"]);
   screen.sheet.line("BIRD", bird.summary());
   screen.sheet.line("BGP sessions",

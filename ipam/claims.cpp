@@ -101,7 +101,7 @@ Status named(const model::Pool& pool, Status status) {
 
 // The cluster's side of mirror(), read in one transaction.
 struct ClusterState {
-  std::map<std::string, model::Pool> pools;
+  std::map<std::string, model::Pool> pools;         // with their overhead, as the node store has them
   std::map<std::string, std::string> reservations;  // key -> record
   std::vector<model::Claim> claims;                 // of this node
 };
@@ -124,7 +124,12 @@ Result<ClusterState> read_cluster(kv::Store& cluster, const std::string& node) {
     out = {};
     auto pools = records::pools(tx);
     if (!pools) return std::move(pools).error();
-    for (model::Pool& pool : *pools) out.pools[pool.name] = std::move(pool);
+    auto underlay = records::underlay(tx);
+    if (!underlay) return std::move(underlay).error();
+    for (model::Pool& pool : *pools) {
+      pool.overhead = pool.mode == model::RoutingMode::vxlan ? model::vxlan_overhead(*underlay) : 0;
+      out.pools[pool.name] = std::move(pool);
+    }
     auto reservations = tx.range(keys::reservations);
     if (!reservations) return std::move(reservations).error();
     for (const kv::Entry& entry : *reservations) {
@@ -317,6 +322,9 @@ Status validate(const model::Pool& pool) {
   if (pool.block_size < pool.cidr.length()) {
     return invalid("block_size",
                    "a block of /" + std::to_string(pool.block_size) + " is larger than the pool, " + pool.cidr.to_string());
+  }
+  if (pool.cross_subnet && pool.mode != model::RoutingMode::vxlan) {
+    return invalid(pool, "cross_subnet", "belongs to mode vxlan, not " + std::string(to_string(pool.mode)));
   }
   for (const auto& [label, value] : pool.node_selector) {
     if (label.empty() || label.size() > 253 || value.size() > 253)

@@ -1,5 +1,6 @@
 #include "ipam/records.hpp"
 
+#include <algorithm>
 #include <charconv>
 
 #include "ipam/block.hpp"
@@ -151,6 +152,16 @@ Result<std::vector<model::Pool>> pools(kv::Transaction& tx) {
     out.push_back(std::move(*pool));
   }
   return out;
+}
+
+Result<Family> underlay(kv::Transaction& tx) {
+  auto nodes = tx.range(keys::nodes);
+  if (!nodes) return std::move(nodes).error();
+  for (const kv::Entry& entry : *nodes) {
+    auto node = model::decode_node(entry.value);
+    if (!node || std::none_of(node->addresses.begin(), node->addresses.end(), [](const Address& a) { return a.is_v4(); })) return Family::v6;
+  }
+  return Family::v4;
 }
 
 Result<std::vector<Prefix>> reserved(kv::Transaction& tx) {

@@ -43,6 +43,10 @@ Result<std::optional<model::Lease>> lease(kv::Transaction& tx, const Address& ad
 Result<std::optional<model::Endpoint>> endpoint(kv::Transaction& tx, std::string_view handle);
 Result<std::vector<model::Pool>> pools(kv::Transaction& tx);
 Result<std::vector<Prefix>> reserved(kv::Transaction& tx);
+// Of the cluster store: what carries encapsulated packets. Two hosts do so over IPv4 when both have such an address; one node
+// without is enough for the larger header, which is right for all. A record that cannot be read counts as one: who reads nodes for
+// their own sake reports it.
+Result<Family> underlay(kv::Transaction& tx);
 
 // The value of an available/ key is a hint: no free address of the block was released before that time. Empty: 0.
 int64_t released_hint(std::string_view value);

@@ -74,6 +74,14 @@ Result<std::optional<bird::Rendered>> Bgp::wanted(kv::Store& cluster, const std:
   auto config = bird::select(settings, *record, peers);
   if (!config) return std::move(config).error();
   config->log_file = settings_.log_path();
+  auto pools = cluster.range(keys::pools);
+  if (!pools) return std::move(pools).error();
+  for (const kv::Entry& entry : pools->entries) {
+    auto pool = model::decode_pool(entry.value);
+    if (!pool) return std::move(pool).error().context("record " + entry.key);
+    if (pool->mode != model::RoutingMode::bgp) config->routed_by_firn.push_back(pool->cidr);
+    if (!pool->advertise) config->unannounced.push_back(pool->cidr);
+  }
   for (bird::ResolvedPeer& peer : config->peers) {
     if (peer.peer.password_file.empty()) continue;
     auto password = read_password(peer.peer);

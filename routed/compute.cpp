@@ -67,6 +67,7 @@ void Compute::set_block(const std::string& key, const model::Block* block) {
     if (names.empty()) {
       block_keys_.erase(*before);
       place(*before, std::nullopt);
+      place_remote(before->destination);
     }
   }
   if (now) {
@@ -82,6 +83,7 @@ void Compute::set_block(const std::string& key, const model::Block* block) {
 
 void Compute::set_link(const netlink::Link& link) {
   if (const auto known = links_.find(link.index); known != links_.end() && known->second.name != link.name) remove_link(link.index);
+  overlay_.set_link(link);
   const bool dead = link.group == netlink::dead_group;
   if (dead) dead_.insert(link.index);
   else dead_.erase(link.index);
@@ -94,6 +96,7 @@ void Compute::set_link(const netlink::Link& link) {
 }
 
 void Compute::remove_link(int index) {
+  overlay_.remove_link(index);
   dead_.erase(index);
   const auto known = links_.find(index);
   if (known == links_.end()) return;
@@ -113,9 +116,48 @@ void Compute::set_links(const std::vector<netlink::Link>& all) {
   for (const netlink::Link& link : all) set_link(link);
 }
 
-Changes Compute::take_changes() { return std::exchange(changes_, {}); }
+Changes Compute::take_changes() {
+  merge_overlay();
+  return std::exchange(changes_, {});
+}
+
+void Compute::place_remote(const Prefix& block) {
+  const RouteKey key = block_key(block);
+  if (block_keys_.contains(key)) return;  // this host's own, or on its way to another one
+  auto route = overlay_.route_to(block);
+  if (route) {
+    route->metric = key.metric;
+    route = comparable(std::move(*route));
+  }
+  changes_.routes.insert_or_assign(key, std::move(route));
+}
+
+void Compute::merge_overlay() {
+  for (const Prefix& block : overlay_.settle()) place_remote(block);
+  const auto tell = [](const auto& before, const auto& now, auto& changes) {
+    for (const auto& [key, spec] : before) {
+      if (!now.contains(key)) changes[key] = std::nullopt;
+    }
+    for (const auto& [key, spec] : now) {
+      const auto same = before.find(key);
+      if (same == before.end() || !(same->second == spec)) changes[key] = spec;
+    }
+  };
+  const Overlay::Wish& now = overlay_.wish();
+  if (merged_ == now) return;
+  tell(merged_.links, now.links, changes_.links);
+  tell(merged_.forwards, now.forwards, changes_.forwards);
+  tell(merged_.neighbours, now.neighbours, changes_.neighbours);
+  merged_ = now;
+}
+
+std::string Compute::link_name(int index) const {
+  const auto link = links_.find(index);
+  return link == links_.end() ? std::string() : link->second.name;
+}
 
 bool Compute::is_ours(int index) const {
+  if (overlay_.is_device(index)) return true;
   const auto link = links_.find(index);
   return link != links_.end() && (link->second.ours || handles_of_link_.contains(link->second.name));
 }
@@ -131,13 +173,14 @@ bool Compute::has_containers() const {
 }
 
 bool Compute::is_usable(int index) const {
+  if (overlay_.is_up(index)) return true;
   const auto link = links_.find(index);
   return link != links_.end() && link->second.usable;
 }
 
 int Compute::usable_index(const std::string& name) const {
   const auto index = index_of_.find(name);
-  return index != index_of_.end() && is_usable(index->second) ? index->second : 0;
+  return index != index_of_.end() && links_.at(index->second).usable ? index->second : 0;
 }
 
 void Compute::refresh_link(const std::string& name) {

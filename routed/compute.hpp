@@ -1,5 +1,6 @@
-// Compute: from endpoints, blocks and links to the routes and neighbours this host should have. Pure, incremental: each change of
-// an input names the keys whose wish has changed. The wish never depends on the order in which inputs came.
+// Compute: from endpoints, blocks, links and the cluster to what this host should have in its kernel. Pure, incremental: each change
+// of an input names the keys whose wish has changed. The wish never depends on the order in which inputs came. Blocks of other
+// hosts are worked out by Overlay, which this one feeds and whose wishes it merges: a block of this host comes first.
 // Thread safety: plain value.
 #pragma once
 
@@ -13,6 +14,7 @@
 #include "lib/addr/addr.hpp"
 #include "lib/model/records.hpp"
 #include "lib/netlink/types.hpp"
+#include "routed/overlay.hpp"
 
 namespace firn::routed {
 
@@ -21,11 +23,6 @@ struct RouteKey {
   Prefix destination;
   uint32_t metric = 0;
   auto operator<=>(const RouteKey&) const = default;
-};
-struct NeighbourKey {
-  int index = 0;
-  Address address;
-  auto operator<=>(const NeighbourKey&) const = default;
 };
 using Routes = std::map<RouteKey, netlink::Route>;
 using Neighbours = std::map<NeighbourKey, netlink::Neighbour>;
@@ -40,8 +37,10 @@ netlink::Route comparable(netlink::Route route);
 
 // Wishes that changed since the last take_changes(); nullopt: no longer wanted.
 struct Changes {
-  std::map<RouteKey, std::optional<netlink::Route>> routes;
+  std::map<std::string, std::optional<OverlayLink>> links;
+  std::map<ForwardKey, std::optional<netlink::Forward>> forwards;
   std::map<NeighbourKey, std::optional<netlink::Neighbour>> neighbours;
+  std::map<RouteKey, std::optional<netlink::Route>> routes;
 };
 
 class Compute {
@@ -52,15 +51,18 @@ class Compute {
   void set_link(const netlink::Link& link);
   void remove_link(int index);
   void set_links(const std::vector<netlink::Link>& all);  // and forgets the others
+  Overlay& overlay() { return overlay_; }                 // cluster and addresses of links: its other inputs
+  const Overlay& overlay() const { return overlay_; }
 
   Changes take_changes();
-  const Routes& routes() const { return routes_; }
+  const Routes& routes() const { return routes_; }        // those of this host's own addresses and blocks
   const Neighbours& neighbours() const { return neighbours_; }
   std::vector<Prefix> blocks() const;  // of the block routes among them
 
-  // A veth that carries firn's alias, or is the host side of an endpoint: its permanent neighbours are ours.
+  // A veth that carries firn's alias, the host side of an endpoint, or a vxlan link of firn's: its permanent neighbours are ours.
   bool is_ours(int index) const;
-  bool is_usable(int index) const;
+  bool is_usable(int index) const;  // routes may lead through it: when it goes down, the kernel drops them
+  std::string link_name(int index) const;
   // A live veth with firn's alias, of an attachment this store does not know: another stateDir's. Its objects are not ours to remove.
   bool is_unknown_attachment(int index) const;
   bool has_containers() const;  // a link with firn's alias that is not dead, or none has been looked for yet
@@ -80,6 +82,8 @@ class Compute {
     std::string handle = {};  // by the alias
   };
   void refresh(const Address& address);
+  void merge_overlay();
+  void place_remote(const Prefix& block);
   void refresh_link(const std::string& name);
   void place(const RouteKey& key, std::optional<netlink::Route> route);
   void place(const NeighbourKey& key, std::optional<netlink::Neighbour> neighbour);
@@ -96,6 +100,8 @@ class Compute {
   std::map<std::string, int> index_of_;
   std::set<int> dead_;
   bool links_listed_ = false;
+  Overlay overlay_;
+  Overlay::Wish merged_;  // of the overlay, as the changes have told it
 
   Routes routes_;
   Neighbours neighbours_;

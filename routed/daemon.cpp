@@ -1,11 +1,14 @@
 #include "routed/daemon.hpp"
 
+#include <malloc.h>
+
 #include <algorithm>
 #include <type_traits>
 
 #include "ipam/allocator.hpp"
 #include "lib/base/file.hpp"
 #include "routed/blocks.hpp"
+#include "routed/cluster.hpp"
 
 namespace firn::routed {
 namespace {
@@ -22,6 +25,9 @@ IntakeListener listener_of(Compute& compute, std::function<void()> addresses, st
           std::move(cluster), std::move(wake), [&compute] { return compute.has_containers(); }};
 }
 
+// A whole listing, of the kernel or of the cluster, takes many small pieces of memory, which the allocator would keep for good.
+void give_memory_back() { ::malloc_trim(0); }
+
 }  // namespace
 
 Daemon::Daemon(loop::Loop& loop, Log& log, const Clock& clock, const Config& config, netlink::Kernel& kernel, netlink::Monitor& monitor)
@@ -32,9 +38,17 @@ Daemon::Daemon(loop::Loop& loop, Log& log, const Clock& clock, const Config& con
       kernel_(kernel),
       monitor_(monitor),
       intake_(loop, log, config.state_dir,
-              listener_of(compute_, [this] { schedule_blocks(); }, [this] { schedule_blocks(); }, [this] { round(); })),
-      routes_(kernel, clock),
+              listener_of(
+                  compute_, [this] { schedule_blocks(); },
+                  [this] {
+                    cluster_changed_ = true;
+                    schedule_blocks();
+                  },
+                  [this] { round(); })),
+      links_(kernel, clock),
+      forwards_(kernel, clock),
       neighbours_(kernel, clock),
+      routes_(kernel, clock),
       bgp_(loop, log, clock, config.bird, config.run_dir, [this] { return compute_.blocks(); }),
       started_at_(clock.unix_seconds()) {}
 
@@ -78,6 +92,7 @@ std::optional<Error> Daemon::listen() {
 void Daemon::reload() {
   log_.info("reading stores and kernel again");
   intake_.reopen();
+  cluster_changed_ = true;
   resync();
   schedule_blocks();
 }
@@ -115,6 +130,7 @@ void Daemon::resync() {
   last_resync_ = clock_.unix_seconds();
   bgp_.update(intake_.cluster(), node_name_);
   reconcile();
+  give_memory_back();
 }
 
 // The order matters: a route is never older than its link, nor than its record, so these are read after it. Otherwise what a
@@ -126,12 +142,20 @@ Status Daemon::list_kernel() {
   if (!neighbours) return std::move(neighbours).error().context("listing neighbours");
   auto links = kernel_.links();
   if (!links) return std::move(links).error().context("listing links");
+  const Links devices = LinkKind::list(*links);
+  auto forwards = ForwardKind::list(kernel_, devices);
+  if (!forwards) return std::move(forwards).error().context("listing forwarding entries");
+  auto addresses = kernel_.addresses(0);
+  if (!addresses) return std::move(addresses).error().context("listing addresses");
   compute_.set_links(*links);
+  compute_.overlay().set_addresses(*addresses);
   intake_.poll();
   hand_over_changes();
   std::erase_if(*neighbours, [&](const auto& entry) { return !compute_.is_ours(entry.first.index); });
-  routes_.set_actual(std::move(*routes));
+  links_.set_actual(devices);
+  forwards_.set_actual(std::move(*forwards));
   neighbours_.set_actual(std::move(*neighbours));
+  routes_.set_actual(std::move(*routes));
   return {};
 }
 
@@ -154,14 +178,18 @@ void Daemon::take_events() {
       case netlink::Event::What::neighbour:
         if (compute_.is_ours(event.neighbour.index)) observe(neighbours_, event.neighbour, event.removed);
         break;
-      case netlink::Event::What::address: break;
+      case netlink::Event::What::forward:
+        if (compute_.overlay().is_device(event.forward.index)) observe(forwards_, event.forward, event.removed);
+        break;
+      case netlink::Event::What::address: take_address(event); break;
     }
   }
 }
 
 void Daemon::take_link(const netlink::Event& event) {
   const int index = event.link.index;
-  const bool before = compute_.is_usable(index);
+  const bool before = compute_.is_usable(index), device = compute_.overlay().is_device(index);
+  observe(links_, event.link, compute_.link_name(index), event.removed);
   if (event.removed) compute_.remove_link(index);
   else compute_.set_link(event.link);
   // The kernel removes a link's routes and neighbours when it goes down, and does not tell of each.
@@ -169,29 +197,47 @@ void Daemon::take_link(const netlink::Event& event) {
     routes_.forget_actual_if([index](const RouteKey&, const netlink::Route& route) { return route.oif == index; });
     neighbours_.forget_actual_if([index](const NeighbourKey& key, const netlink::Neighbour&) { return key.index == index; });
   }
+  if (device && event.removed) {
+    forwards_.forget_actual_if([index](const ForwardKey& key, const netlink::Forward&) { return key.index == index; });
+  }
   hand_over_changes();
+}
+
+// With an address go the IPv4 routes that it reached, and the kernel does not tell of them.
+void Daemon::take_address(const netlink::Event& event) {
+  if (compute_.is_ours(event.address.index)) return;
+  const bool matters = compute_.overlay().set_address(event.address, !event.removed);
+  if (matters && event.removed) want_resync_ = true;
 }
 
 void Daemon::hand_over_changes() {
   Changes changes = compute_.take_changes();
   if (!changes.routes.empty()) bgp_.blocks_changed();
-  for (auto& [key, route] : changes.routes) {
-    // Nobody but this daemon writes blackholes: no reason to wait.
-    const bool alone = route && route->type == netlink::RouteType::blackhole;
-    if (route) routes_.want(key, std::move(*route), routes_.listed() && !alone ? new_grace : milliseconds(0));
-    else routes_.unwant(key);
-  }
-  for (auto& [key, neighbour] : changes.neighbours) {
-    if (neighbour) neighbours_.want(key, *neighbour, neighbours_.listed() ? new_grace : milliseconds(0));
-    else neighbours_.unwant(key);
-  }
+  // What a plugin writes itself, right after the record that we see, is left to it for a moment.
+  const auto hand_over = [](auto& driver, auto& wishes, const auto& plugins) {
+    for (auto& [key, wish] : wishes) {
+      if (!wish) driver.unwant(key);
+      else driver.want(key, std::move(*wish), driver.listed() && plugins(*wish) ? new_grace : milliseconds(0));
+    }
+  };
+  const auto nobody = [](const auto&) { return false; };
+  hand_over(links_, changes.links, nobody);
+  hand_over(forwards_, changes.forwards, nobody);
+  hand_over(neighbours_, changes.neighbours, [this](const netlink::Neighbour& n) { return !compute_.overlay().is_device(n.index); });
+  hand_over(routes_, changes.routes, [](const netlink::Route& r) { return r.type == netlink::RouteType::unicast && !r.gateway; });
   if (compute_.dead_links() > 0) schedule_reap();
 }
 
 void Daemon::reconcile() {
-  if (routes_.listed() && neighbours_.listed() && intake_.complete() && !intake_.lost()) {
-    reconcile_one(routes_, "route");
-    reconcile_one(neighbours_, "neighbour");
+  if (routes_.listed() && intake_.complete() && !intake_.lost()) {
+    for (const Step step : {Step::remove, Step::put}) {
+      const auto links = [&] { reconcile_one(links_, "link", step); };
+      const auto forwards = [&] { reconcile_one(forwards_, "forward", step); };
+      const auto neighbours = [&] { reconcile_one(neighbours_, "neighbour", step); };
+      const auto routes = [&] { reconcile_one(routes_, "route", step); };
+      if (step == Step::put) links(), forwards(), neighbours(), routes();
+      else routes(), neighbours(), forwards(), links();
+    }
     if (!std::exchange(reconciled_, true)) {
       log_.info("ready: " + std::to_string(routes_.desired()) + " routes, " + std::to_string(routes_.pending()) + " pending");
     }
@@ -200,15 +246,18 @@ void Daemon::reconcile() {
 }
 
 template <class Kind>
-void Daemon::reconcile_one(Driver<Kind>& driver, const std::string& kind) {
+void Daemon::reconcile_one(Driver<Kind>& driver, const std::string& kind, Step step) {
   if (driver.pending() + driver.kept() == 0) return;
   const auto began = clock_.steady();
   const size_t kept_before = driver.kept();
-  const Outcome outcome = driver.apply([&](const auto& key, const auto& spec) {
-    if constexpr (std::is_same_v<Kind, RouteKind>) return compute_.is_unknown_attachment(spec.oif);
-    else return compute_.is_unknown_attachment(key.index);
+  const Outcome outcome = driver.apply(step, [&](const auto& key, const auto& spec) {
+    // Before the cluster has told what of other hosts is wanted, what an earlier run made for it stays.
+    if constexpr (std::is_same_v<Kind, RouteKind>) return compute_.is_unknown_attachment(spec.oif) || (!cluster_read_ && spec.gateway);
+    else if constexpr (std::is_same_v<Kind, NeighbourKind>)
+      return compute_.is_unknown_attachment(key.index) || (!cluster_read_ && compute_.overlay().is_device(key.index));
+    else return !cluster_read_;
   });
-  if (driver.kept() > kept_before) {
+  if (driver.kept() > kept_before && cluster_read_) {
     log_.repeated(Level::warning, "unknown attachment " + kind,
                   "unknown attachment: " + std::to_string(driver.kept()) + " " + kind +
                       "(s) of containers that " + config_.state_dir + " does not know are left alone; were they attached with another stateDir?");
@@ -227,8 +276,10 @@ void Daemon::reconcile_one(Driver<Kind>& driver, const std::string& kind) {
 }
 
 void Daemon::schedule_next() {
-  std::optional<std::chrono::steady_clock::time_point> next = routes_.next_due();
-  if (const auto other = neighbours_.next_due(); other && (!next || *other < *next)) next = other;
+  std::optional<std::chrono::steady_clock::time_point> next;
+  for (const auto& due : {links_.next_due(), forwards_.next_due(), neighbours_.next_due(), routes_.next_due()}) {
+    if (due && (!next || *due < *next)) next = due;
+  }
   if (intake_.must_retry()) {
     const auto retry = clock_.steady() + retry_delay;
     if (!next || retry < *next) next = retry;
@@ -287,8 +338,27 @@ void Daemon::maintain() {
     if (!outcome) note_failure("blocks", outcome.error());
     else for (const std::string& claimed : outcome->claimed) log_.info("claimed a spare block: " + claimed);
   }
-  bgp_.update(intake_.cluster(), node_name_);
+  const bool read = take_cluster();
+  // Our routes first: when a pool leaves mode bgp, BIRD takes its own away.
   round();
+  bgp_.update(intake_.cluster(), node_name_);
+  if (read) give_memory_back();
+}
+
+// What is known of other hosts stays in force while the cluster store cannot be read.
+bool Daemon::take_cluster() {
+  if (!cluster_changed_ || intake_.cluster() == nullptr || node_name_.empty()) return false;
+  const auto view = read_cluster(*intake_.cluster(), node_name_);
+  if (!view) {
+    note_failure("cluster", view.error());
+    return false;
+  }
+  cluster_read_ = true;
+  cluster_changed_ = false;
+  compute_.overlay().set_cluster(*view);
+  const std::string trouble = compute_.overlay().trouble();
+  if (!trouble.empty()) log_.repeated(Level::warning, "unreachable blocks", trouble);
+  return true;
 }
 
 }  // namespace firn::routed

@@ -19,7 +19,9 @@
 #include "routed/bgp.hpp"
 #include "routed/compute.hpp"
 #include "routed/config.hpp"
+#include "routed/forwards.hpp"
 #include "routed/intake.hpp"
+#include "routed/links.hpp"
 #include "routed/log.hpp"
 #include "routed/metrics.hpp"
 #include "routed/neighbours.hpp"
@@ -51,8 +53,10 @@ class Daemon {
   void take_link(const netlink::Event& event);
   void hand_over_changes();
   void reconcile();
+  void take_address(const netlink::Event& event);
   template <class Kind>
-  void reconcile_one(Driver<Kind>& driver, const std::string& kind);
+  void reconcile_one(Driver<Kind>& driver, const std::string& kind, Step step);
+  bool take_cluster();  // false: nothing new
   void schedule_next();
   void schedule_reap();
   void reap();
@@ -75,8 +79,10 @@ class Daemon {
 
   Intake intake_;
   Compute compute_;
-  RouteDriver routes_;
+  LinkDriver links_;  // in the order in which they are put; removed in the opposite one
+  ForwardDriver forwards_;
   NeighbourDriver neighbours_;
+  RouteDriver routes_;
   Bgp bgp_;
   Metrics metrics_;
   std::unique_ptr<control::Server> control_;
@@ -86,6 +92,8 @@ class Daemon {
   std::string node_name_;
   bool reconciled_ = false;   // the first complete round is done
   bool want_resync_ = false;
+  bool cluster_changed_ = false;  // since it was read
+  bool cluster_read_ = false;  // once at least, so that it is known what of other hosts is wanted
   bool boot_begun_ = false;
   int64_t started_at_ = 0;
   int64_t last_resync_ = 0;

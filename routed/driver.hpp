@@ -1,14 +1,21 @@
-// Driver: desired and actual objects of one kind (routes, neighbours) and the requests that make them equal.
-// Owns: what Kind::list returns, which is how a restarted daemon recognises its objects (routes.hpp, neighbours.hpp).
+// Driver: desired and actual objects of one kind (routes, neighbours, links, forwarding entries) and the requests that make them
+// equal.
+// Owns: what Kind::list returns, which is how a restarted daemon recognises its objects (routes.hpp, neighbours.hpp, links.hpp,
+// forwards.hpp).
 // A kill -9 leaves whatever the kernel has: the next list() finds it, and what is in place is not written again.
 // A key that fails waits with a growing delay and holds up only itself. Thread safety: belongs to the thread of the loop.
 //
-// Kind supplies: Key, Spec; static Result<std::map<Key, Spec>> list(kernel, context); static Request upsert(key, spec, was_ours)
-// (was_ours: one of firn's is there or was, so that a foreign one in its place may be replaced); static bool conflict(errno)
-// (upsert found somebody else's) and static Error explain(error) of that; static Request remove(key, spec); static bool gone(errno) (a removal that finds nothing is done).
+// One kind of object leans on another (a route on its link). A wish is made only while what it leans on is there (Compute), and
+// who drives several kinds removes in one order and puts in the opposite one, by Step.
+//
+// Kind supplies: Key, Spec; a static list(kernel, ...) of what is ours; static void upsert(requests, key, spec, actual, was_ours)
+// (actual: what is there instead, or nullptr; was_ours: one of firn's is there or was, so that a foreign one in its place may be
+// replaced); static bool conflict(errno) (upsert found somebody else's) and static Error explain(error) of that; static Request
+// remove(key, spec); static bool gone(errno) (a removal that finds nothing is done); linger: how long one that nobody wants stays.
 #pragma once
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <map>
 #include <optional>
@@ -24,8 +31,10 @@ namespace firn::routed {
 
 // Who attaches writes the route itself, right after the record that we see: wait that long before writing it for him.
 inline constexpr std::chrono::milliseconds new_grace{200};
-// And a route may be seen before the record it belongs to.
+// And a route may be seen before the record it belongs to: the usual Kind::linger.
 inline constexpr std::chrono::milliseconds removal_grace{500};
+
+enum class Step { remove, put };
 
 struct Outcome {
   uint64_t done = 0;
@@ -53,7 +62,7 @@ class Driver {
   void unwant(const Key& key) {
     map_.unwant(key);
     drifted_.erase(key);
-    hold(key, removal_grace);
+    hold(key, Kind::linger);
   }
 
   // Replaces what is known of the kernel. What was in place before and is not now has drifted.
@@ -65,14 +74,14 @@ class Driver {
       }
     }
     for (const auto& [key, spec] : actual) {
-      if (map_.listed() && !map_.desired().contains(key) && !map_.actual().contains(key)) hold(key, removal_grace);
+      if (map_.listed() && !map_.desired().contains(key) && !map_.actual().contains(key)) hold(key, Kind::linger);
     }
     map_.set_actual(std::move(actual));
   }
   void observe(const Key& key, Spec spec) {
     const auto wanted = map_.desired().find(key);
     if (wanted == map_.desired().end()) {
-      if (!map_.actual().contains(key)) hold(key, removal_grace);
+      if (!map_.actual().contains(key)) hold(key, Kind::linger);
     } else if (wanted->second == spec) {
       drifted_.erase(key);
       waits_.erase(key);
@@ -102,23 +111,26 @@ class Driver {
 
   // `keep`: what of ours is wanted by nobody and stays all the same. Looked at again after a while.
   template <class Keep>
-  Outcome apply(Keep keep) {
+  Outcome apply(Step step, Keep keep) {
     Outcome out;
-    kept_ = 0;
     const TimePoint now = clock_.steady();
     auto pending = map_.pending();
     drop_stale_waits(pending);
-    std::vector<std::pair<Key, std::optional<Spec>>> work;
-    for (Key& key : pending.removals) {
-      if (keep(key, map_.actual().at(key))) {
-        ++kept_;
-        waits_[key] = Wait{now + longest_delay, {}};
-      } else if (due(key, now)) {
-        work.emplace_back(std::move(key), std::nullopt);
+    Work work;
+    if (step == Step::remove) {
+      kept_ = 0;
+      for (Key& key : pending.removals) {
+        if (keep(key, map_.actual().at(key))) {
+          ++kept_;
+          waits_[key] = Wait{now + longest_delay, {}};
+        } else if (due(key, now)) {
+          work.emplace_back(std::move(key), std::nullopt);
+        }
       }
-    }
-    for (auto& [key, spec] : pending.upserts) {
-      if (due(key, now)) work.emplace_back(std::move(key), std::move(spec));
+    } else {
+      for (auto& [key, spec] : pending.upserts) {
+        if (due(key, now)) work.emplace_back(std::move(key), std::move(spec));
+      }
     }
     for (size_t at = 0; at < work.size() && !out.unknown; at += batch_size) {
       apply_batch(std::span(work).subspan(at, std::min(batch_size, work.size() - at)), now, out);
@@ -126,8 +138,15 @@ class Driver {
     return out;
   }
 
+  // Both steps, for a kind that stands alone.
   Outcome apply() {
-    return apply([](const Key&, const Spec&) { return false; });
+    const auto none = [](const Key&, const Spec&) { return false; };
+    Outcome out = apply(Step::remove, none), put = apply(Step::put, none);
+    put.done += out.done;
+    put.failed += out.failed;
+    put.unknown = put.unknown || out.unknown;
+    if (out.first_failure) put.first_failure = std::move(out.first_failure);
+    return put;
   }
 
   // When the earliest held-back key may be written; nothing while none waits.
@@ -152,6 +171,7 @@ class Driver {
   static constexpr size_t batch_size = 2048;
   static constexpr std::chrono::milliseconds first_delay{200};
   static constexpr std::chrono::milliseconds longest_delay{60'000};
+  using Work = std::vector<std::pair<Key, std::optional<Spec>>>;
   struct Wait {
     TimePoint not_before;
     std::chrono::milliseconds delay{0};  // of the last failure
@@ -180,10 +200,15 @@ class Driver {
 
   void apply_batch(std::span<const std::pair<Key, std::optional<Spec>>> work, TimePoint now, Outcome& out) {
     std::vector<netlink::Request> requests;
+    std::vector<size_t> ends;  // of each key's requests: an object may take more than one
     requests.reserve(work.size());
+    ends.reserve(work.size());
     for (const auto& [key, spec] : work) {
-      const bool was_ours = map_.actual().contains(key) || drifted_.contains(key);
-      requests.push_back(spec ? Kind::upsert(key, *spec, was_ours) : Kind::remove(key, map_.actual().at(key)));
+      const auto there = map_.actual().find(key);
+      const Spec* actual = there == map_.actual().end() ? nullptr : &there->second;
+      if (spec) Kind::upsert(requests, key, *spec, actual, actual != nullptr || drifted_.contains(key));
+      else requests.push_back(Kind::remove(key, *actual));
+      ends.push_back(requests.size());
     }
     writes_ += requests.size();
     auto outcome = kernel_.apply(requests);
@@ -193,8 +218,12 @@ class Driver {
       if (!out.first_failure) out.first_failure = std::move(outcome).error();
       return;
     }
+    // The last of a key's requests tells whether the object is there.
     std::map<size_t, const Error*> failures;
-    for (const netlink::Failure& failure : *outcome) failures.emplace(failure.index, &failure.error);
+    for (const netlink::Failure& failure : *outcome) {
+      const auto end = std::lower_bound(ends.begin(), ends.end(), failure.index + 1);
+      if (*end == failure.index + 1) failures.emplace(static_cast<size_t>(end - ends.begin()), &failure.error);
+    }
     for (size_t i = 0; i < work.size(); ++i) {
       const auto& [key, spec] = work[i];
       const auto failure = failures.find(i);
@@ -202,8 +231,9 @@ class Driver {
         ++out.failed;
         Wait& wait = waits_[key];
         const bool conflict = spec && Kind::conflict(failure->second->sys);
-        // The first time it is most likely our own, by the plugin, of which the event is on its way.
-        if (!out.first_failure && !(conflict && wait.delay.count() == 0)) {
+        // The first time it is most likely our own, by the plugin, or its link has just gone: the event is on its way.
+        const bool early = (conflict || failure->second->sys == ENODEV) && wait.delay.count() == 0;
+        if (!out.first_failure && !early) {
           out.first_failure = conflict ? Kind::explain(*failure->second) : *failure->second;
         }
         wait.delay = wait.delay.count() == 0 ? first_delay : std::min(wait.delay * 2, longest_delay);

@@ -44,6 +44,7 @@ int run(const routed::Config& config) {
   auto kernel = netlink::open_kernel();
   if (!kernel) return fail(exit_failure, kernel.error().message);
   netlink::MonitorOptions events;
+  events.addresses = true;
   events.receive_buffer = config.receive_buffer;
   auto monitor = netlink::open_monitor(events);
   if (!monitor) return fail(exit_failure, monitor.error().message);

@@ -44,7 +44,7 @@ Metrics::Metrics() : impl_(std::make_unique<Impl>()) {
       .Register(impl_->registry)
       .Add({{"version", FIRN_VERSION}})
       .Set(1);
-  for (const char* kind : {"route", "neighbour"}) impl_->drift.Add({{"kind", kind}});
+  for (const char* kind : {"link", "forward", "neighbour", "route"}) impl_->drift.Add({{"kind", kind}});
 }
 Metrics::~Metrics() = default;
 

@@ -36,7 +36,7 @@ class Metrics {
   Metrics(const Metrics&) = delete;
   Metrics& operator=(const Metrics&) = delete;
 
-  // kind: "route", "neighbour", "resync". One round of reconcile that had something to do, or failed.
+  // kind: "link", "forward", "neighbour", "route", "resync". One round of reconcile that had something to do, or failed.
   void reconciled(const std::string& kind, bool ok, double seconds);
   void repaired(const std::string& kind, uint64_t objects);
   uint64_t repaired_total() const;

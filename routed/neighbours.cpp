@@ -14,7 +14,9 @@ Result<Neighbours> NeighbourKind::list(netlink::Kernel& kernel) {
   return out;
 }
 
-netlink::Request NeighbourKind::upsert(const Key&, const Spec& spec, bool) { return netlink::ReplaceNeighbour{spec}; }
+void NeighbourKind::upsert(std::vector<netlink::Request>& out, const Key&, const Spec& spec, const Spec*, bool) {
+  out.emplace_back(netlink::ReplaceNeighbour{spec});
+}
 netlink::Request NeighbourKind::remove(const Key&, const Spec& spec) { return netlink::RemoveNeighbour{spec}; }
 bool NeighbourKind::gone(int sys) { return sys == ENOENT || sys == ENODEV || sys == ENXIO; }
 

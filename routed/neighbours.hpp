@@ -1,6 +1,7 @@
-// Permanent neighbours on the host side of firn's veths: the container's MAC, so that nobody has to ask for it.
-// After a restart they are recognised by their link (alias "firn:...", or the host side of an endpoint); neighbours on other
-// links are never touched, nor are entries that the kernel learned by itself.
+// Permanent neighbours on the host side of firn's veths (the container's MAC) and on firn's vxlan links (the other host's), so that
+// nobody has to ask for them.
+// After a restart they are recognised by their link (alias "firn:...", the host side of an endpoint, a vxlan link of firn's);
+// neighbours on other links are never touched, nor are entries that the kernel learned by itself.
 #pragma once
 
 #include <functional>
@@ -15,7 +16,8 @@ struct NeighbourKind {
   using Spec = netlink::Neighbour;
   // All permanent ones; who calls drops those on links that are not firn's (the links are listed after this).
   static Result<Neighbours> list(netlink::Kernel& kernel);
-  static netlink::Request upsert(const Key& key, const Spec& spec, bool was_ours);
+  static constexpr std::chrono::milliseconds linger = removal_grace;
+  static void upsert(std::vector<netlink::Request>& out, const Key& key, const Spec& spec, const Spec* actual, bool was_ours);
   static bool conflict(int) { return false; }  // on a link of firn's every permanent neighbour is firn's
   static Error explain(Error error) { return error; }
   static netlink::Request remove(const Key& key, const Spec& spec);

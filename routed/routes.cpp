@@ -22,9 +22,9 @@ Result<Routes> RouteKind::list(netlink::Kernel& kernel) {
   return out;
 }
 
-netlink::Request RouteKind::upsert(const Key&, const Spec& spec, bool was_ours) {
-  if (was_ours) return netlink::ReplaceRoute{spec};
-  return netlink::AddRoute{spec};
+void RouteKind::upsert(std::vector<netlink::Request>& out, const Key&, const Spec& spec, const Spec*, bool was_ours) {
+  if (was_ours) out.emplace_back(netlink::ReplaceRoute{spec});
+  else out.emplace_back(netlink::AddRoute{spec});
 }
 bool RouteKind::conflict(int sys) { return sys == EEXIST; }
 Error RouteKind::explain(Error error) {

@@ -60,7 +60,7 @@ std::string Daemon::answer(std::string_view request) {
   if (*op == "resync") {
     resync();
     json::Writer w;
-    w.begin_object().field("ok", true).field("pending", static_cast<uint64_t>(routes_.pending() + neighbours_.pending())).end_object();
+    w.begin_object().field("ok", true).field("pending", static_cast<uint64_t>(routes_.pending() + neighbours_.pending() + links_.pending() + forwards_.pending())).end_object();
     return std::move(w).take();
   }
   return failure(make_error(Code::invalid, "unknown op \"" + *op + "\" (status, bgp, resync)"));
@@ -78,6 +78,10 @@ std::string Daemon::status() {
   w.field("endpoints", static_cast<uint64_t>(compute_.endpoints()));
   write_counts(w, "routes", routes_);
   write_counts(w, "neighbours", neighbours_);
+  write_counts(w, "links", links_);
+  write_counts(w, "forwards", forwards_);
+  w.field("unreachableBlocks", static_cast<uint64_t>(compute_.overlay().unreachable()));
+  w.field_if("unreachableWhy", compute_.overlay().trouble());
   w.field("driftRepaired", metrics_.repaired_total()).field("deadLinksReaped", reaped_).field("lastResync", last_resync_);
   if (!last_error_.empty()) {
     w.key("lastError").begin_object().field("message", last_error_).field("at", last_error_at_).end_object();

@@ -27,6 +27,15 @@ int default_mtu(netlink::Kernel& kernel) {
   return fallback_mtu;
 }
 
+// What the packets of any of these pools may grow by on their way to another host.
+int overhead_of(const std::vector<Need>& needs) {
+  int out = 0;
+  for (const Need& need : needs) {
+    for (const Source& source : need.sources) out = std::max(out, source.pool.overhead);
+  }
+  return out;
+}
+
 bool has_v6(const std::vector<Address>& addresses) {
   return std::ranges::any_of(addresses, [](const Address& a) { return !a.is_v4(); });
 }
@@ -54,7 +63,7 @@ class Add {
     if (record_.mtu < least_mtu_v6 && has_v6(record_.addresses)) {
       return fault(FaultCode::invalid_config,
                    "/mtu: IPv6 needs at least " + std::to_string(least_mtu_v6) + ", not " + std::to_string(record_.mtu),
-                   call_.config.mtu != 0 ? "" : "that is the MTU of the default route's link; set \"mtu\"");
+                   call_.config.mtu != 0 ? "" : "that is the MTU of the default route's link, less what a vxlan pool adds; set \"mtu\"");
     }
     if (auto made = prepare_host(); !made) return std::move(made).fault();
     const endpoint::Spec spec = spec_of(record_, call_.config, routes_);
@@ -78,9 +87,10 @@ class Add {
   }
 
   // Leases the addresses and writes the record; sets finished_ when the attachment is there already.
-  Answer addresses(const model::Endpoint& wanted, Rollback& undo) {
+  Answer addresses(model::Endpoint wanted, Rollback& undo) {
     auto needs = needs_of(call_, state_);
     if (!needs) return std::move(needs).fault();
+    if (call_.config.mtu == 0) wanted.mtu -= overhead_of(*needs);
     auto leased = lease(state_, wanted, model::Use::routed, *needs);
     if (!leased && leased.error().is(Code::exists)) {
       if (auto gone = take_over(wanted, &*needs); !gone || finished_) return gone;

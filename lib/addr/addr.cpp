@@ -5,6 +5,8 @@
 #include <charconv>
 #include <cstring>
 
+#include "lib/base/hash.hpp"
+
 namespace firn {
 
 Address Address::v4(uint32_t host_order) { return from(Family::v4, host_order); }
@@ -150,6 +152,17 @@ std::string Mac::to_string() const {
     out.push_back(digits[byte & 15]);
   }
   return out;
+}
+
+Mac Mac::derived(std::string_view text) {
+  uint64_t hash = fnv1a(text);
+  std::array<uint8_t, 6> bytes{};
+  for (uint8_t& byte : bytes) {
+    byte = static_cast<uint8_t>(hash);
+    hash >>= 8;
+  }
+  bytes[0] = static_cast<uint8_t>((bytes[0] & 0xfc) | 0x02);
+  return Mac(bytes);
 }
 
 Address Mac::link_local() const {

@@ -100,6 +100,8 @@ class Mac {
   Mac() = default;
   explicit Mac(const std::array<uint8_t, 6>& bytes) : bytes_(bytes) {}
   static Result<Mac> parse(std::string_view text);  // "02:00:00:00:00:01"
+  // A locally administered unicast MAC that follows from the text (fnv1a), the same on every host.
+  static Mac derived(std::string_view text);
   const uint8_t* bytes() const { return bytes_.data(); }
   std::string to_string() const;
   bool is_unicast() const { return (bytes_[0] & 1) == 0; }

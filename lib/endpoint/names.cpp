@@ -1,6 +1,5 @@
 // Names, MACs and gateways: everything about an endpoint that follows from its handle.
-#include <cstdint>
-
+#include "lib/base/hash.hpp"
 #include "lib/endpoint/endpoint.hpp"
 
 namespace firn::endpoint {
@@ -10,15 +9,6 @@ namespace {
 constexpr size_t name_bytes = 15;
 constexpr size_t alias_bytes = 255;  // IFALIASZ - 1
 constexpr std::string_view alias_prefix = "firn:";
-
-uint64_t fnv1a(std::string_view text) {
-  uint64_t hash = 0xcbf29ce484222325;
-  for (const char c : text) {
-    hash ^= static_cast<uint8_t>(c);
-    hash *= 0x100000001b3;
-  }
-  return hash;
-}
 
 }  // namespace
 
@@ -34,17 +24,9 @@ std::string host_name(std::string_view prefix, std::string_view handle) {
 }
 
 Mac mac_for(std::string_view handle) {
-  uint64_t hash = fnv1a(handle);
-  std::array<uint8_t, 6> bytes{};
-  for (uint8_t& byte : bytes) {
-    byte = static_cast<uint8_t>(hash);
-    hash >>= 8;
-  }
-  bytes[0] = static_cast<uint8_t>((bytes[0] & 0xfc) | 0x02);  // unicast, locally administered
+  const Mac mac = Mac::derived(handle);
   // The host side's own address would be no neighbour.
-  if (Mac mac(bytes); mac != host_mac()) return mac;
-  bytes[5] = 0;
-  return Mac(bytes);
+  return mac == host_mac() ? Mac({0xee, 0xee, 0xee, 0xee, 0xee, 0x00}) : mac;
 }
 
 std::string alias_for(std::string_view handle) {

@@ -82,6 +82,21 @@ std::string queue_text(const std::vector<FreeRun>& runs) {
 
 std::string_view to_string(Use use) { return use == Use::routed ? "routed" : "bridged"; }
 
+std::string_view to_string(RoutingMode mode) {
+  switch (mode) {
+    case RoutingMode::direct: return "direct";
+    case RoutingMode::vxlan: return "vxlan";
+    default: return "bgp";
+  }
+}
+
+Result<RoutingMode> parse_routing_mode(std::string_view text) {
+  for (const RoutingMode mode : {RoutingMode::bgp, RoutingMode::direct, RoutingMode::vxlan}) {
+    if (text == to_string(mode)) return mode;
+  }
+  return make_error(Code::invalid, "must be bgp, direct or vxlan, not '" + std::string(text) + "'");
+}
+
 std::string handle_of(std::string_view network, std::string_view container_id, std::string_view ifname) {
   std::string out;
   out.reserve(network.size() + container_id.size() + ifname.size() + 2);
@@ -96,6 +111,11 @@ std::string encode(const Pool& pool) {
   write_texts(w, "node_selector", pool.node_selector);
   if (pool.disabled) w.field("disabled", true);
   if (pool.node_only) w.field("node_only", true);
+  if (pool.mode != RoutingMode::bgp) w.field("mode", to_string(pool.mode));
+  if (pool.cross_subnet) w.field("cross_subnet", true);
+  if (!pool.advertise) w.field("advertise", false);
+  if (pool.strict) w.field("strict", true);
+  if (pool.overhead != 0) w.field("overhead", pool.overhead);
   return std::move(w.end_object()).take();
 }
 
@@ -111,6 +131,11 @@ Result<Pool> decode_pool(Source source) {
     pool.node_selector = f.texts("node_selector");
     pool.disabled = f.flag_or("disabled", false);
     pool.node_only = f.flag_or("node_only", false);
+    if (root["mode"].present()) pool.mode = f.routing_mode("mode");
+    pool.cross_subnet = f.flag_or("cross_subnet", false);
+    pool.advertise = f.flag_or("advertise", true);
+    pool.strict = f.flag_or("strict", false);
+    pool.overhead = static_cast<int>(f.number_or("overhead", 0, 0, 128));
     require_name(f, check_object_name("pool name", pool.name));
     return f.finish(std::move(pool));
   });

@@ -67,6 +67,7 @@ bool Fields::flag_or(std::string_view name, bool fallback) {
 Address Fields::address(std::string_view name) { return parsed<Address>(name, &Address::parse); }
 Prefix Fields::prefix(std::string_view name) { return parsed<Prefix>(name, &Prefix::parse); }
 Mac Fields::mac(std::string_view name) { return parsed<Mac>(name, &Mac::parse); }
+RoutingMode Fields::routing_mode(std::string_view name) { return parsed<RoutingMode>(name, &parse_routing_mode); }
 
 std::optional<Address> Fields::address_if(std::string_view name) {
   if (!object_[name].present()) return std::nullopt;

@@ -27,6 +27,7 @@ class Fields {
   std::optional<Address> address_if(std::string_view name);
   Prefix prefix(std::string_view name);
   Mac mac(std::string_view name);
+  RoutingMode routing_mode(std::string_view name);
   std::vector<Address> addresses(std::string_view name);
   std::map<std::string, std::string> texts(std::string_view name);
   std::vector<json::Value> list(std::string_view name);

@@ -21,6 +21,17 @@ namespace firn::model {
 enum class Use : uint8_t { routed, bridged };
 std::string_view to_string(Use use);
 
+// How blocks of a pool are reached on other hosts. Who writes which route: docs/routing.md.
+enum class RoutingMode : uint8_t {
+  bgp,     // BIRD, with what peers announce
+  direct,  // firn-routed, by way of the owner's address on a shared layer 2
+  vxlan,   // firn-routed, encapsulated between hosts
+};
+std::string_view to_string(RoutingMode mode);
+// What vxlan adds to a packet between hosts: the IP header of that family, UDP, VXLAN and the inner Ethernet header.
+constexpr int vxlan_overhead(Family underlay) { return underlay == Family::v4 ? 50 : 70; }
+Result<RoutingMode> parse_routing_mode(std::string_view text);
+
 // Key: pool/NAME in the cluster store; copied to node/pool/NAME. Pools named by a CNI `ipam.subnet` exist on the node only.
 struct Pool {
   std::string name;  // [a-z0-9]([a-z0-9.-]*[a-z0-9])?, up to 63 bytes; node-only pools are named "net-ADDRESS-LENGTH"
@@ -29,6 +40,11 @@ struct Pool {
   std::map<std::string, std::string> node_selector;  // labels a node must carry; empty: every node
   bool disabled = false;                            // no new leases; live ones stay
   bool node_only = false;
+  RoutingMode mode = RoutingMode::bgp;
+  bool cross_subnet = false;  // vxlan: encapsulate only where there is no shared layer 2
+  bool advertise = true;      // blocks are announced over BGP
+  bool strict = false;        // a host never borrows an address of another host's block
+  int overhead = 0;           // in the node store's copy alone: bytes that a packet may grow by between hosts
   bool operator==(const Pool&) const = default;
 };
 

@@ -3,6 +3,7 @@
 #include <linux/if_link.h>
 #include <linux/neighbour.h>
 #include <net/if.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 
 #include "lib/netlink/message.hpp"
@@ -74,6 +75,21 @@ void take_first_hop(const nlattr* hops, Family family, Route& route) {
   }
 }
 
+std::optional<Vxlan> vxlan_of(const nlattr* data) {
+  const Attributes<IFLA_VXLAN_MAX> attributes(data);
+  const auto either = [&](int v4, int v6) {
+    auto address = attributes.address(v4, Family::v4);
+    return address ? address : attributes.address(v6, Family::v6);
+  };
+  Vxlan out;
+  out.vni = attributes.number<uint32_t>(IFLA_VXLAN_ID).value_or(0);
+  out.port = ntohs(attributes.number<uint16_t>(IFLA_VXLAN_PORT).value_or(0));
+  out.local = either(IFLA_VXLAN_LOCAL, IFLA_VXLAN_LOCAL6).value_or(Address());
+  out.learning = attributes.number<uint8_t>(IFLA_VXLAN_LEARNING).value_or(0) != 0;
+  out.remote = either(IFLA_VXLAN_GROUP, IFLA_VXLAN_GROUP6);
+  return out;
+}
+
 }  // namespace
 
 std::optional<Link> decode_link(const nlmsghdr* message) {
@@ -91,7 +107,11 @@ std::optional<Link> decode_link(const nlmsghdr* message) {
   out.mtu = static_cast<int>(attributes.number<uint32_t>(IFLA_MTU).value_or(0));
   out.group = attributes.number<uint32_t>(IFLA_GROUP).value_or(0);
   out.peer_index = attributes.number<int>(IFLA_LINK).value_or(0);
-  if (const nlattr* info = attributes.raw(IFLA_LINKINFO)) out.kind = Attributes<IFLA_INFO_MAX>(info).text(IFLA_INFO_KIND);
+  if (const nlattr* info = attributes.raw(IFLA_LINKINFO)) {
+    const Attributes<IFLA_INFO_MAX> of_kind(info);
+    out.kind = of_kind.text(IFLA_INFO_KIND);
+    if (const nlattr* data = of_kind.raw(IFLA_INFO_DATA); data != nullptr && out.kind == "vxlan") out.vxlan = vxlan_of(data);
+  }
   return out;
 }
 
@@ -145,6 +165,17 @@ std::optional<Neighbour> decode_neighbour(const nlmsghdr* message) {
   return Neighbour{body->ndm_ifindex, *address, attributes.mac(NDA_LLADDR).value_or(Mac()), (body->ndm_state & NUD_PERMANENT) != 0};
 }
 
+std::optional<Forward> decode_forward(const nlmsghdr* message) {
+  const auto* body = body_of<ndmsg>(message);
+  if (body == nullptr || body->ndm_family != AF_BRIDGE || (body->ndm_flags & NTF_SELF) == 0) return std::nullopt;
+  const Attributes<NDA_MAX> attributes(message, sizeof *body);
+  const auto mac = attributes.mac(NDA_LLADDR);
+  auto destination = attributes.address(NDA_DST, Family::v4);
+  if (!destination) destination = attributes.address(NDA_DST, Family::v6);
+  if (!mac || !destination) return std::nullopt;
+  return Forward{body->ndm_ifindex, *mac, *destination, (body->ndm_state & NUD_PERMANENT) != 0};
+}
+
 std::optional<Rule> decode_rule(const nlmsghdr* message) {
   const auto* body = body_of<fib_rule_hdr>(message);
   if (body == nullptr || body->action != FR_ACT_TO_TBL) return std::nullopt;
@@ -175,7 +206,9 @@ std::optional<Event> decode_event(const nlmsghdr* message) {
     case RTM_NEWROUTE:
     case RTM_DELROUTE: return take(Event::What::route, out.route, decode_route(message));
     case RTM_NEWNEIGH:
-    case RTM_DELNEIGH: return take(Event::What::neighbour, out.neighbour, decode_neighbour(message));
+    case RTM_DELNEIGH:
+      if (auto forward = decode_forward(message)) return take(Event::What::forward, out.forward, std::move(forward));
+      return take(Event::What::neighbour, out.neighbour, decode_neighbour(message));
     default: return std::nullopt;
   }
 }

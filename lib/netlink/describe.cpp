@@ -36,6 +36,10 @@ std::string text(const Neighbour& n) {
   return "neighbour " + n.address.to_string() + " lladdr " + n.mac.to_string() + " dev " + std::to_string(n.index);
 }
 
+std::string text(const Forward& f) {
+  return "forwarding entry " + f.mac.to_string() + " dst " + f.destination.to_string() + " dev " + std::to_string(f.index);
+}
+
 std::string text(const LinkAddress& a) { return "address " + a.address.to_string() + " dev " + std::to_string(a.index); }
 
 std::string text(const Rule& r) {
@@ -48,6 +52,10 @@ struct Describe {
     if (r.peer_netns_fd >= 0) out.append(" in another network namespace");
     return out;
   }
+  std::string operator()(const CreateVxlan& r) const {
+    return "create vxlan " + r.name + " id " + number(r.vxlan.vni) + " dstport " + number(r.vxlan.port) + " local " +
+           r.vxlan.local.to_string();
+  }
   std::string operator()(const SetLink& r) const {
     std::string out = "set link " + std::to_string(r.index);
     if (r.name) out.append(" name ").append(*r.name);
@@ -59,7 +67,7 @@ struct Describe {
     if (r.alias) out.append(" alias ").append(*r.alias);
     return out;
   }
-  std::string operator()(const DeleteLink& r) const { return "delete link " + std::to_string(r.index); }
+  std::string operator()(const DeleteLink& r) const { return "delete link " + (r.name.empty() ? std::to_string(r.index) : r.name); }
   std::string operator()(const DeleteGroup& r) const { return "delete links of group " + number(r.group); }
   std::string operator()(const AddAddress& r) const { return "add " + text(r.address); }
   std::string operator()(const RemoveAddress& r) const { return "remove " + text(r.address); }
@@ -68,6 +76,8 @@ struct Describe {
   std::string operator()(const RemoveRoute& r) const { return "remove " + text(r.route); }
   std::string operator()(const ReplaceNeighbour& r) const { return "replace " + text(r.neighbour); }
   std::string operator()(const RemoveNeighbour& r) const { return "remove " + text(r.neighbour); }
+  std::string operator()(const ReplaceForward& r) const { return "replace " + text(r.forward); }
+  std::string operator()(const RemoveForward& r) const { return "remove " + text(r.forward); }
   std::string operator()(const AddRule& r) const { return "add " + text(r.rule); }
   std::string operator()(const RemoveRule& r) const { return "remove " + text(r.rule); }
 };

@@ -4,6 +4,7 @@
 #include <linux/ip.h>
 #include <linux/neighbour.h>
 #include <linux/veth.h>
+#include <netinet/in.h>
 #include <net/if.h>
 #include <sys/socket.h>
 
@@ -63,6 +64,32 @@ Status put(Encoder& out, const CreateVeth& r) {
   return {};
 }
 
+Status put(Encoder& out, const CreateVxlan& r) {
+  if (auto status = check_name(r.name); !status.ok()) return status;
+  if (r.mtu <= 0) return bad("the MTU is " + std::to_string(r.mtu));
+  if (r.vxlan.vni >= 1U << 24) return bad("the VNI " + std::to_string(r.vxlan.vni) + " has more than 24 bits");
+  if (r.vxlan.local.is_unspecified()) return bad("the local address is missing");
+  if (r.vxlan.remote) return bad("a link with a default remote floods: not made here");
+  ifinfomsg body{};
+  body.ifi_change = body.ifi_flags = IFF_UP;
+  out.begin(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body);
+  out.put_string(IFLA_IFNAME, r.name);
+  if (!r.mac.is_zero()) out.put_mac(IFLA_ADDRESS, r.mac);
+  out.put_u32(IFLA_MTU, static_cast<uint32_t>(r.mtu));
+  nlattr* info = out.nest(IFLA_LINKINFO);
+  out.put_string(IFLA_INFO_KIND, "vxlan");
+  nlattr* data = out.nest(IFLA_INFO_DATA);
+  out.put_u32(IFLA_VXLAN_ID, r.vxlan.vni);
+  const uint16_t port = htons(r.vxlan.port);
+  out.put(IFLA_VXLAN_PORT, &port, sizeof port);
+  out.put_address(r.vxlan.local.is_v4() ? IFLA_VXLAN_LOCAL : IFLA_VXLAN_LOCAL6, r.vxlan.local);
+  const uint8_t learning = r.vxlan.learning ? 1 : 0;
+  out.put(IFLA_VXLAN_LEARNING, &learning, sizeof learning);
+  out.end(data);
+  out.end(info);
+  return {};
+}
+
 void put_ipv4_configuration(Encoder& out, const SetLink& r) {
   if (!r.ipv4_strict_source && !r.ipv4_forwarding) return;
   nlattr* all = out.nest(IFLA_AF_SPEC);
@@ -98,10 +125,15 @@ Status put(Encoder& out, const SetLink& r) {
 
 Status put(Encoder& out, const DeleteLink& r) {
   // Index 0 and no group would be an error, index 0 with a group deletes the group: never let a missing index through.
-  if (auto status = check_index(r.index); !status.ok()) return status;
+  if (r.name.empty()) {
+    if (auto status = check_index(r.index); !status.ok()) return status;
+  } else if (auto status = check_name(r.name); !status.ok()) {
+    return status;
+  }
   ifinfomsg body{};
   body.ifi_index = r.index;
   out.begin(RTM_DELLINK, 0, body);
+  if (!r.name.empty()) out.put_string(IFLA_IFNAME, r.name);
   return {};
 }
 
@@ -198,6 +230,22 @@ Status put(Encoder& out, const ReplaceNeighbour& r) {
   return put_neighbour(out, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, r.neighbour);
 }
 Status put(Encoder& out, const RemoveNeighbour& r) { return put_neighbour(out, RTM_DELNEIGH, 0, r.neighbour); }
+
+Status put_forward(Encoder& out, uint16_t type, uint16_t flags, const Forward& f) {
+  if (auto status = check_index(f.index); !status.ok()) return status;
+  ndmsg body{};
+  body.ndm_family = AF_BRIDGE;
+  body.ndm_ifindex = f.index;
+  body.ndm_state = f.permanent ? NUD_PERMANENT : NUD_REACHABLE;
+  body.ndm_flags = NTF_SELF;
+  out.begin(type, flags, body);
+  out.put_mac(NDA_LLADDR, f.mac);
+  if (type == RTM_NEWNEIGH) out.put_address(NDA_DST, f.destination);
+  return {};
+}
+
+Status put(Encoder& out, const ReplaceForward& r) { return put_forward(out, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, r.forward); }
+Status put(Encoder& out, const RemoveForward& r) { return put_forward(out, RTM_DELNEIGH, 0, r.forward); }
 
 Status put_rule(Encoder& out, uint16_t type, uint16_t flags, const Rule& r) {
   if (r.table == 0) return bad("the rule names no table");

@@ -38,6 +38,7 @@ class Kernel {
   virtual Result<std::vector<LinkAddress>> addresses(int index) = 0;  // 0: all links
   virtual Result<std::vector<Route>> routes(const RouteFilter& filter) = 0;  // filtered by the kernel (strict dump)
   virtual Result<std::vector<Neighbour>> neighbours(int index) = 0;  // permanent entries; 0: all links
+  virtual Result<std::vector<Forward>> forwards(int index) = 0;  // of one vxlan link, learned ones as well
   virtual Result<std::vector<Rule>> rules(Family family) = 0;        // policy rules with our protocol number
   // Longest-prefix lookup, "ip route get fibmatch": the table's entry. not_found when unreachable, blackholed or prohibited.
   virtual Result<Route> lookup(const Address& destination) = 0;
@@ -62,12 +63,13 @@ Status enter_netns(const Netns& netns);
 
 // Events ---------------------------------------------------------------------------------------------------------------
 struct Event {
-  enum class What { link, address, route, neighbour } what = What::link;
+  enum class What { link, address, route, neighbour, forward } what = What::link;
   bool removed = false;
   Link link;
   LinkAddress address;
   Route route;
   Neighbour neighbour;
+  Forward forward;  // told with the neighbours
 };
 
 struct Events {

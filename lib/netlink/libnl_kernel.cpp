@@ -28,6 +28,9 @@ std::string_view hint_for(const Request& request, int err) {
   if (std::holds_alternative<CreateVeth>(request)) {
     return "; the kernel has no veth driver: load the module 'veth' or build the kernel with CONFIG_VETH";
   }
+  if (std::holds_alternative<CreateVxlan>(request)) {
+    return "; the kernel has no vxlan driver: load the module 'vxlan' or build the kernel with CONFIG_VXLAN";
+  }
   if (std::holds_alternative<AddRule>(request) || std::holds_alternative<RemoveRule>(request)) {
     return "; the kernel has no policy rules: it needs CONFIG_IP_MULTIPLE_TABLES and CONFIG_IPV6_MULTIPLE_TABLES";
   }
@@ -56,6 +59,7 @@ class LibnlKernel final : public Kernel {
   Result<std::vector<LinkAddress>> addresses(int index) override;
   Result<std::vector<Route>> routes(const RouteFilter& filter) override;
   Result<std::vector<Neighbour>> neighbours(int index) override;
+  Result<std::vector<Forward>> forwards(int index) override;
   Result<std::vector<Rule>> rules(Family family) override;
   Result<Route> lookup(const Address& destination) override;
 
@@ -299,6 +303,23 @@ Result<std::vector<Neighbour>> LibnlKernel::neighbours(int index) {
       "listing neighbours",
       [&](const nlmsghdr* message) {
         if (auto value = decode_neighbour(message); value && value->permanent) out.push_back(*value);
+      },
+      [&] { out.clear(); });
+  if (!status.ok()) return std::move(status).error();
+  return out;
+}
+
+Result<std::vector<Forward>> LibnlKernel::forwards(int index) {
+  if (index <= 0) return make_error(Code::invalid, "listing forwarding entries: the link's index is missing");
+  std::vector<Forward> out;
+  ndmsg body{};
+  body.ndm_family = AF_BRIDGE;
+  body.ndm_ifindex = index;
+  encoder_.begin(RTM_GETNEIGH, 0, body);
+  auto status = dump(
+      "listing forwarding entries",
+      [&](const nlmsghdr* message) {
+        if (auto value = decode_forward(message); value && value->index == index) out.push_back(*value);
       },
       [&] { out.clear(); });
   if (!status.ok()) return std::move(status).error();

@@ -106,6 +106,7 @@ std::optional<Link> decode_link(const nlmsghdr* message);
 std::optional<LinkAddress> decode_address(const nlmsghdr* message);
 std::optional<Route> decode_route(const nlmsghdr* message);
 std::optional<Neighbour> decode_neighbour(const nlmsghdr* message);
+std::optional<Forward> decode_forward(const nlmsghdr* message);
 std::optional<Rule> decode_rule(const nlmsghdr* message);
 std::optional<Event> decode_event(const nlmsghdr* message);
 // The errno and the text of the kernel's extended acknowledgement, of an NLMSG_ERROR or NLMSG_DONE.

@@ -17,6 +17,16 @@ inline constexpr uint8_t route_protocol = 241;
 // Devices waiting for their deletion (IFLA_GROUP). "firn" in ASCII, so that nobody else's number is hit by accident.
 inline constexpr uint32_t dead_group = 0x6669726e;
 
+// What a vxlan link is made of (RFC 7348). The kernel changes none of these on a link that lives: delete it and make another.
+struct Vxlan {
+  uint32_t vni = 0;
+  uint16_t port = 4789;  // of UDP, host byte order
+  Address local;         // its family is that of the packets between hosts
+  bool learning = false;
+  std::optional<Address> remote = std::nullopt;  // where frames to unknown MACs are flooded; never in a link of firn's
+  bool operator==(const Vxlan&) const = default;
+};
+
 struct Link {
   int index = 0;
   std::string name;
@@ -28,13 +38,14 @@ struct Link {
   uint32_t group = 0;
   int peer_index = 0;    // IFLA_LINK: the other end of a veth, in its own namespace
   std::string alias;
+  std::optional<Vxlan> vxlan = std::nullopt;  // of kind "vxlan"
   bool operator==(const Link&) const = default;
 };
 
 struct LinkAddress {
   int index = 0;
   InterfaceAddress address;
-  bool operator==(const LinkAddress&) const = default;
+  auto operator<=>(const LinkAddress&) const = default;
 };
 
 enum class RouteType : uint8_t { unicast = 1, local = 2, blackhole = 6, unreachable = 7, prohibit = 8 };
@@ -73,6 +84,15 @@ struct Neighbour {
   bool operator==(const Neighbour&) const = default;
 };
 
+// An entry of a vxlan link's forwarding table: frames to this MAC go to that host.
+struct Forward {
+  int index = 0;
+  Mac mac;
+  Address destination;
+  bool permanent = true;
+  bool operator==(const Forward&) const = default;
+};
+
 // ip link add NAME address MAC mtu MTU type veth peer name PEER address MAC netns FD. Both sides down.
 // The kernel takes no alias at creation: give it to the SetLink that follows (one batch, once index_of() has told the index).
 struct CreateVeth {
@@ -82,6 +102,13 @@ struct CreateVeth {
   Mac peer_mac;
   int peer_netns_fd = -1;  // -1: the same namespace
   int mtu = 1500;
+};
+// ip link add NAME address MAC mtu MTU type vxlan id VNI dstport PORT local ADDRESS nolearning; ip link set NAME up
+struct CreateVxlan {
+  std::string name;
+  Mac mac;
+  int mtu = 1450;
+  Vxlan vxlan;
 };
 // ip link set dev IFINDEX ...; only the members that are set change. In this order inside the kernel: name, then flags.
 struct SetLink {
@@ -94,7 +121,7 @@ struct SetLink {
   std::optional<bool> ipv4_forwarding = std::nullopt;     // net.ipv4.conf.IF.forwarding, by IFLA_AF_SPEC
   std::optional<std::string> alias = std::nullopt;        // at most 255 bytes; the kernel ignores an alias given at creation
 };
-struct DeleteLink { int index = 0; };                 // ip link del
+struct DeleteLink { int index = 0; std::string name = {}; };  // ip link del; by name where there is no index
 struct DeleteGroup { uint32_t group = dead_group; };  // ip link del group N: all in one grace period; ENODEV when it is empty
 struct AddAddress { LinkAddress address; bool no_dad = true; };  // ip addr add ... nodad
 struct RemoveAddress { LinkAddress address; };
@@ -105,11 +132,14 @@ struct ReplaceRoute { Route route; };
 struct RemoveRoute { Route route; };
 struct ReplaceNeighbour { Neighbour neighbour; };  // ip neigh replace ... nud permanent
 struct RemoveNeighbour { Neighbour neighbour; };   // ip neigh del
+struct ReplaceForward { Forward forward; };        // bridge fdb replace MAC dev IFINDEX dst ADDRESS self permanent
+struct RemoveForward { Forward forward; };         // bridge fdb del; all destinations of the MAC
 struct AddRule { Rule rule; };                     // EEXIST when it is there
 struct RemoveRule { Rule rule; };                  // only a rule with our protocol number
 
-using Request = std::variant<CreateVeth, SetLink, DeleteLink, DeleteGroup, AddAddress, RemoveAddress, AddRoute, ReplaceRoute,
-                             RemoveRoute, ReplaceNeighbour, RemoveNeighbour, AddRule, RemoveRule>;
+using Request = std::variant<CreateVeth, CreateVxlan, SetLink, DeleteLink, DeleteGroup, AddAddress, RemoveAddress, AddRoute,
+                             ReplaceRoute, RemoveRoute, ReplaceNeighbour, RemoveNeighbour, ReplaceForward, RemoveForward, AddRule,
+                             RemoveRule>;
 
 // "add route 10.0.0.1/32 dev 7": for error messages and debug logs.
 std::string describe(const Request& request);

@@ -73,8 +73,8 @@ _firnctl() {
         ;;
       "firnctl pool create")
         words="" names=""
-        options="--help --output --state-dir --socket --block-size --node-selector --disabled"
-        valued="-o --output --state-dir --socket --block-size --node-selector"
+        options="--help --output --state-dir --socket --block-size --disabled --mode --cross-subnet --no-cross-subnet --advertise --no-advertise --strict --no-strict --node-selector"
+        valued="-o --output --state-dir --socket --block-size --mode --node-selector"
         ;;
       "firnctl pool list")
         words="" names=""
@@ -88,8 +88,8 @@ _firnctl() {
         ;;
       "firnctl pool set")
         words="" names="pool"
-        options="--help --output --state-dir --socket --disabled --enabled --node-selector"
-        valued="-o --output --state-dir --socket --node-selector"
+        options="--help --output --state-dir --socket --disabled --enabled --mode --cross-subnet --no-cross-subnet --advertise --no-advertise --strict --no-strict --node-selector"
+        valued="-o --output --state-dir --socket --mode --node-selector"
         ;;
       "firnctl pool delete")
         words="" names="pool"

@@ -138,10 +138,19 @@ void write_rules(Text& text, Family family, const std::vector<model::PrefixRule>
   text.line("  reject;").line("}");
 }
 
+// " && ! (net ~ [ 10.1.0.0/16+, ... ])" for those of the family; "" when there are none.
+std::string outside(const std::vector<Prefix>& prefixes, Family family) {
+  std::string set;
+  for (const Prefix& prefix : prefixes) {
+    if (prefix.family() == family) set += (set.empty() ? "" : ", ") + prefix.to_string() + "+";
+  }
+  return set.empty() ? set : " && ! (net ~ [ " + set + " ])";
+}
+
 // A BGP route to a multihop session's next hop is only usable when BIRD knows the way there: then the host's own routes are
 // learned as well, at a preference below BGP's (100), and go nowhere. Our blocks stand above everything (200), so that a peer
 // which announces our own block cannot displace it and stop its announcement.
-void write_kernel(Text& text, Family family, bool multihop) {
+void write_kernel(Text& text, Family family, bool multihop, const std::vector<Prefix>& routed_by_firn) {
   const auto [channel, kernel] = words(family);
   const std::string ours = "krt_source = " + number(firn_route_protocol);
   if (multihop) {
@@ -161,7 +170,7 @@ void write_kernel(Text& text, Family family, bool multihop) {
       .line("    preference 200;");
   if (multihop) text.line("    import filter firn_learn_" + std::string(channel) + ";");
   else text.line("    import where " + ours + " && dest = RTD_BLACKHOLE;");
-  text.line("    export where source = RTS_BGP;").line("  };").line("}");
+  text.line("    export where source = RTS_BGP" + outside(routed_by_firn, family) + ";").line("  };").line("}");
 }
 
 void write_session(Text& text, const Config& config, const ResolvedPeer& resolved) {
@@ -194,7 +203,8 @@ void write_peer(Text& text, const Config& config, const ResolvedPeer& resolved) 
   const auto& peer = resolved.peer;
   const auto [channel, kernel] = words(peer.address.family());
   // Of the kernel, or of render_start().
-  const std::string block = "proto ~ " + quoted(std::string(kernel) + "*") + " && dest = RTD_BLACKHOLE";
+  const std::string block =
+      "proto ~ " + quoted(std::string(kernel) + "*") + " && dest = RTD_BLACKHOLE" + outside(config.unannounced, peer.address.family());
   const std::string import_filter = "firn_import_" + symbol(peer.name), export_filter = "firn_export_" + symbol(peer.name);
   if (!peer.import_rules.empty()) {
     text.line("\nfilter " + import_filter + " {");
@@ -301,8 +311,8 @@ Result<Rendered> render(const Config& config) {
   Text text;
   write_head(text, config);
   if (multihop) text.open_protocol("direct", "firn_direct").line("  ipv4;").line("  ipv6;").line("}");
-  write_kernel(text, Family::v4, multihop);
-  write_kernel(text, Family::v6, multihop);
+  write_kernel(text, Family::v4, multihop, config.routed_by_firn);
+  write_kernel(text, Family::v6, multihop, config.routed_by_firn);
   if (bfd) {
     text.open_protocol("bfd", "firn_bfd")
         .line("  interface \"*\" { interval 300 ms; multiplier 3; };")

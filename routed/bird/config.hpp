@@ -5,7 +5,8 @@
 // What the configuration says, whoever the peers are:
 //  - blocks come from the kernel (blackhole routes of protocol 241), so a new block never changes this text;
 //  - a peer is told of these blocks only, never of a route learned from another peer: a host is an edge, not a transit;
-//  - the kernel is given BGP routes only, so BIRD never writes what firn writes.
+//  - the kernel is given BGP routes only, and none inside a pool whose blocks firn-routed leads to, so BIRD never writes what firn
+//    writes.
 // One session carries the family of its own addresses (docs/bgp.md says why). Grammar: BIRD 2.0.12 and later 2.x.
 // Thread safety: plain values.
 #pragma once
@@ -34,6 +35,8 @@ struct Config {
   uint32_t local_as = 0;
   Address router_id;  // IPv4 form
   std::vector<ResolvedPeer> peers;
+  std::vector<Prefix> routed_by_firn;  // pools of mode direct and vxlan: other hosts' blocks in them are not BIRD's to write
+  std::vector<Prefix> unannounced;     // pools whose blocks no peer is told of
   // Where BIRD logs when we own its whole configuration. Empty: the text is a part that an administrator's bird.conf includes;
   // log, router id and the device protocol are then theirs.
   std::string log_file;

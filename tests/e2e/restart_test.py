@@ -1,33 +1,11 @@
 #!/usr/bin/env python3
 """Daemons end and come back: no session flaps, no packet is lost, the router keeps the route."""
 
-import re
-import signal
-
 import case
 import cni
 from bgp_test import HOST4, make_rack
-from lab import LabError, wait_for
+from lab import Traffic, wait_for
 from routers import Frr
-
-
-class Traffic:
-    """A packet every 10 ms from the router to the container: `count` of them, or until stopped."""
-
-    def __init__(self, host, address, count):
-        self.process = host.start("ping", "ping", "-n", "-q", "-i", "0.01", "-c", count, address)
-
-    def stop(self):
-        self.process.signal(signal.SIGINT)
-        return self.result()
-
-    def result(self):
-        """(sent, received), when the last answer is there."""
-        self.process.wait(60)
-        found = re.search(r"(\d+) packets transmitted, (\d+) received", self.process.log())
-        if not found:
-            raise LabError(f"ping: {self.process.log()}")
-        return int(found[1]), int(found[2])
 
 
 class Restarts(case.LabCase):

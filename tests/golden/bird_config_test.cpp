@@ -336,5 +336,20 @@ TEST(BirdSelect, TakesThePeersOfThisNodeAndItsOwnNumbers) {
   EXPECT_THAT(none.error().message, HasSubstr("router id"));
 }
 
+TEST(Pools, BlocksThatFirnLeadsToAreNotWrittenAndUnannouncedOnesAreNotTold) {
+  Config config = with(router("tor-a", "192.0.2.254", 64600));
+  config.peers.push_back(router("tor-b", "2001:db8::fe", 64600));
+  const std::string before = render(config).value().text;
+  config.routed_by_firn = {prefix("10.66.0.0/16"), prefix("10.67.0.0/16"), prefix("fd66::/64")};
+  config.unannounced = {prefix("10.66.0.0/16")};
+  const std::string text = render(config).value().text;
+  EXPECT_THAT(text, HasSubstr("    export where source = RTS_BGP && ! (net ~ [ 10.66.0.0/16+, 10.67.0.0/16+ ]);\n"));
+  EXPECT_THAT(text, HasSubstr("    export where source = RTS_BGP && ! (net ~ [ fd66::/64+ ]);\n"));
+  EXPECT_THAT(text, HasSubstr("    export where proto ~ \"firn_kernel4*\" && dest = RTD_BLACKHOLE && ! (net ~ [ 10.66.0.0/16+ ]);\n"));
+  EXPECT_THAT(text, HasSubstr("    export where proto ~ \"firn_kernel6*\" && dest = RTD_BLACKHOLE;\n"));
+  EXPECT_THAT(before, Not(HasSubstr("! (net")));
+  EXPECT_TRUE(bird_accepts(config).ok());
+}
+
 }  // namespace
 }  // namespace firn::routed::bird

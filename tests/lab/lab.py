@@ -15,6 +15,7 @@ import itertools
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -100,6 +101,26 @@ class Process:
         if self.alive():
             self.signal(signal.SIGTERM)
         return self.wait(deadline)
+
+
+class Traffic:
+    """A packet every 10 ms from a host, or from a container of it, to an address: `count` of them, or until stopped."""
+
+    def __init__(self, host, address, count, netns=None):
+        inside = ["nsenter", f"--net={netns}"] if netns else []
+        self.process = host.start("ping", *inside, "ping", "-n", "-q", "-i", "0.01", "-c", count, address)
+
+    def stop(self):
+        self.process.signal(signal.SIGINT)
+        return self.result()
+
+    def result(self):
+        """(sent, received), when the last answer is there."""
+        self.process.wait(60)
+        found = re.search(r"(\d+) packets transmitted, (\d+) received", self.process.log())
+        if not found:
+            raise LabError(f"ping: {self.process.log()}")
+        return int(found[1]), int(found[2])
 
 
 class Host:

@@ -19,7 +19,9 @@ class Generator {
   explicit Generator(uint32_t seed) : random_(seed) {}
 
   Request next() {
-    switch (pick(12)) {
+    switch (pick(14)) {
+      case 12: return ReplaceForward{forward()};
+      case 13: return RemoveForward{forward()};
       case 0: {
         SetLink set;
         set.index = link();
@@ -41,7 +43,12 @@ class Generator {
 
  private:
   size_t pick(size_t n) { return std::uniform_int_distribution<size_t>(0, n - 1)(random_); }
-  int link() { return static_cast<int>(pick(4)) + 2; }  // 2 and 3 are a pair, 4 and 5 do not exist
+  int link() { return static_cast<int>(pick(4)) + 2; }  // 2 and 3 are a pair, 4 is a vxlan link, 5 does not exist
+  Forward forward() {
+    const Mac mac = Mac::parse(pick(2) == 0 ? "02:00:00:00:00:01" : "02:00:00:00:00:02").value();
+    const Address there = pick(4) == 0 ? Address::parse("2001:db8::9").value() : Address::v4(0xc0000209U + static_cast<uint32_t>(pick(2)));
+    return {static_cast<int>(pick(2)) + 4, mac, there, true};
+  }
   Address host() {
     return pick(2) == 0 ? Address::v4(0x0a000001U + static_cast<uint32_t>(pick(3)))
                         : Address::parse("fd00::1").value().plus(pick(3));
@@ -81,6 +88,12 @@ std::vector<std::string> visible(Kernel& kernel) {
   }
   const std::vector<Neighbour> neighbours = kernel.neighbours(0).value();
   for (const Neighbour& n : neighbours) out.push_back(describe(ReplaceNeighbour{n}));
+  const auto links = kernel.links().value();
+  for (const Link& link : links) {
+    if (!link.vxlan) continue;
+    const std::vector<Forward> forwards = kernel.forwards(link.index).value();
+    for (const Forward& f : forwards) out.push_back(describe(ReplaceForward{f}));
+  }
   return out;
 }
 
@@ -93,7 +106,11 @@ TEST_P(FakeKernelFidelity, AnswersAsTheKernelDoes) {
   CreateVeth create;
   create.name = "a0";
   create.peer_name = "a1";
-  const std::vector<Request> first{create};
+  CreateVxlan overlay;
+  overlay.name = "x0";
+  overlay.mac = Mac::parse("02:00:00:00:00:09").value();
+  overlay.vxlan = {.vni = 7, .port = 4789, .local = Address::parse("192.0.2.1").value()};
+  const std::vector<Request> first{create, overlay};
   ASSERT_TRUE(all_done(real->apply(first)).ok());
   ASSERT_TRUE(all_done(fake.apply(first)).ok());
   // Both number the peer first, behind lo.

@@ -250,10 +250,10 @@ TEST_F(FirnctlTest, Pools) {
   good({"pool", "create", "web6", "fd00:44::/64", "--node-selector", "rack=r1,zone=a"});
   good({"pool", "create", "list", "10.60.0.0/24", "--block-size", "28", "--disabled"});
   EXPECT_EQ(good({"pool", "list"}),
-            "NAME   CIDR           BLOCK   SCOPE     STATE      SELECTOR\n"
-            "list   10.60.0.0/24   /28     cluster   disabled   -\n"
-            "web    10.44.0.0/16   /26     cluster   enabled    -\n"
-            "web6   fd00:44::/64   /122    cluster   enabled    rack=r1,zone=a\n");
+            "NAME   CIDR           BLOCK   MODE   SCOPE     STATE      SELECTOR\n"
+            "list   10.60.0.0/24   /28     bgp    cluster   disabled   -\n"
+            "web    10.44.0.0/16   /26     bgp    cluster   enabled    -\n"
+            "web6   fd00:44::/64   /122    bgp    cluster   enabled    rack=r1,zone=a\n");
   EXPECT_THAT(bad(6, {"pool", "create", "clash", "10.44.128.0/24"}), HasSubstr("overlaps with pool web"));
   EXPECT_THAT(bad(6, {"pool", "create", "web", "10.99.0.0/16"}), HasSubstr("exists already"));
   EXPECT_THAT(bad(2, {"pool", "create", "x", "10.99.0.0/16", "--block-size", "8"}), HasSubstr("--block-size: must be 20 to 32"));
@@ -262,6 +262,12 @@ TEST_F(FirnctlTest, Pools) {
   EXPECT_THAT(bad(5, {"pool", "show", "nope"}), HasSubstr("there is no pool nope"));
   good({"pool", "set", "list", "--enabled"});
   good({"pool", "set", "web6", "--node-selector", ""});
+  EXPECT_THAT(bad(2, {"pool", "set", "list", "--mode", "ipip"}), HasSubstr("must be bgp, direct or vxlan"));
+  EXPECT_THAT(bad(2, {"pool", "set", "list", "--cross-subnet"}), HasSubstr("cross_subnet: belongs to mode vxlan"));
+  good({"pool", "set", "list", "--mode", "vxlan", "--cross-subnet", "--no-advertise", "--strict"});
+  EXPECT_THAT(good({"pool", "show", "list"}), HasSubstr("vxlan cross-subnet no-advertise strict"));
+  good({"pool", "set", "list", "--mode", "direct", "--no-cross-subnet", "--advertise", "--no-strict"});
+  EXPECT_THAT(good({"pool", "list"}), HasSubstr("/28     direct"));
   EXPECT_THAT(good({"pool", "show", "list"}), HasSubstr("State:           enabled\n"));
   // The plugin's copy follows at once.
   auto copy = open("node.db")->get(model::keys::pool("web6")).value();

@@ -84,6 +84,106 @@ TEST_F(NetlinkTest, CreateVethMakesThePeerInsideItsNamespace) {
   EXPECT_THAT(kernel->links().value(), Contains(link));
 }
 
+CreateVxlan vxlan(const std::string& name, const std::string& local, uint32_t vni = 42) {
+  CreateVxlan create;
+  create.name = name;
+  create.mac = mac("02:00:00:00:00:0a");
+  create.mtu = 1400;
+  create.vxlan = {.vni = vni, .port = 4790, .local = address(local)};
+  return create;
+}
+
+TEST_F(NetlinkTest, VxlanIsWhatWasAskedForAndUp) {
+  for (const auto& [name, local] : {std::pair{"x4", "192.0.2.1"}, std::pair{"x6", "2001:db8::1"}}) {
+    const CreateVxlan create = vxlan(name, local);
+    const Status status = done({create});
+    ASSERT_TRUE(status.ok()) << status.error().message;
+    const Link link = kernel->link(name).value();
+    EXPECT_EQ(link.kind, "vxlan");
+    ASSERT_TRUE(link.vxlan.has_value());
+    EXPECT_EQ(*link.vxlan, create.vxlan);
+    EXPECT_EQ(link.mac, create.mac);
+    EXPECT_EQ(link.mtu, 1400);
+    EXPECT_TRUE(link.up);
+    // Nobody is flooded: not one entry, above all none of all zeros.
+    EXPECT_THAT(kernel->forwards(link.index).value(), IsEmpty());
+  }
+  // Made by iproute2 otherwise: another VNI and port, learning, a default remote. All of it is seen.
+  ASSERT_EQ(test::run_program(&host, {"ip", "link", "add", "x7", "type", "vxlan", "id", "7", "dstport", "8472", "local", "192.0.2.1", "remote",
+                                      "192.0.2.2"}),
+            0);
+  const Vxlan other = kernel->link("x7").value().vxlan.value();
+  EXPECT_EQ(other.vni, 7U);
+  EXPECT_EQ(other.port, 8472);
+  EXPECT_TRUE(other.learning);
+  EXPECT_EQ(other.remote, address("192.0.2.2"));
+  EXPECT_THAT(kernel->forwards(kernel->index_of("x7").value()).value(), ElementsAre(Forward{kernel->index_of("x7").value(), Mac(), address("192.0.2.2"), true}));
+}
+
+TEST_F(NetlinkTest, VxlanIsRefusedTwiceAndWithNonsense) {
+  ASSERT_TRUE(done({vxlan("x4", "192.0.2.1")}).ok());
+  EXPECT_EQ(done({vxlan("x4", "192.0.2.1", 43)}).error().sys, EEXIST);
+  const Status same = done({vxlan("x5", "192.0.2.1")});
+  EXPECT_EQ(same.error().sys, EEXIST);
+  EXPECT_THAT(same.error().message, HasSubstr("create vxlan x5 id 42 dstport 4790 local 192.0.2.1"));
+  EXPECT_TRUE(done({vxlan("x6", "192.0.2.1", 1U << 24)}).error().is(Code::invalid));
+  EXPECT_TRUE(done({vxlan("x6", "0.0.0.0")}).error().is(Code::invalid));
+  EXPECT_TRUE(done({DeleteLink{0, "x4"}}).ok());
+  EXPECT_TRUE(kernel->link("x4").error().is(Code::not_found));
+  EXPECT_TRUE(done({DeleteLink{0, "x4"}}).error().is(Code::not_found));
+}
+
+TEST_F(NetlinkTest, ForwardingEntriesAreReplacedListedToldAndRemoved) {
+  ASSERT_TRUE(done({vxlan("x4", "192.0.2.1")}).ok());
+  const int index = kernel->index_of("x4").value();
+  const auto monitor = host.run([] { return open_monitor({}); });
+  ASSERT_TRUE(monitor.ok());
+  Forward forward{index, mac("02:00:00:00:00:01"), address("192.0.2.7"), true};
+  ASSERT_TRUE(done({ReplaceForward{forward}}).ok());
+  EXPECT_THAT(kernel->forwards(index).value(), ElementsAre(forward));
+  forward.destination = address("192.0.2.8");
+  ASSERT_TRUE(done({ReplaceForward{forward}}).ok());
+  EXPECT_THAT(kernel->forwards(index).value(), ElementsAre(forward));
+  EXPECT_EQ(done({ReplaceForward{{index, forward.mac, address("2001:db8::1"), true}}}).error().sys, EAFNOSUPPORT);
+  const Events told = (*monitor)->read().value();
+  std::vector<Forward> seen;
+  for (const Event& event : told.events) {
+    if (event.what == Event::What::forward && !event.removed) seen.push_back(event.forward);
+  }
+  ASSERT_FALSE(seen.empty());
+  EXPECT_EQ(seen.back(), forward);
+  ASSERT_TRUE(done({RemoveForward{forward}}).ok());
+  EXPECT_THAT(kernel->forwards(index).value(), IsEmpty());
+  EXPECT_EQ(done({RemoveForward{forward}}).error().sys, ENOENT);
+  const Events gone = (*monitor)->read().value();
+  ASSERT_EQ(gone.events.size(), 1U);
+  EXPECT_TRUE(gone.events[0].removed);
+  EXPECT_EQ(gone.events[0].forward, forward);
+}
+
+TEST_F(NetlinkTest, RoutesLeadThroughTheVxlanLinkByTheOwnersAddress) {
+  ASSERT_TRUE(done({vxlan("x4", "192.0.2.1")}).ok());
+  const int index = kernel->index_of("x4").value();
+  Route four;
+  four.destination = prefix("10.9.0.0/26");
+  four.oif = index;
+  four.gateway = address("192.0.2.7");
+  four.onlink = true;
+  Route six;
+  six.destination = prefix("fd09::/122");
+  six.oif = index;
+  six.gateway = mac("02:00:00:00:00:07").link_local();
+  const Status status = done({AddRoute{four}, AddRoute{six}});
+  ASSERT_TRUE(status.ok()) << status.error().message;
+  EXPECT_THAT(ours(), UnorderedElementsAre(normalise(four), normalise(six)));
+  // An IPv4 block over IPv6 hosts.
+  four.gateway = six.gateway;
+  four.onlink = false;
+  const Status replaced = done({ReplaceRoute{four}});
+  ASSERT_TRUE(replaced.ok()) << replaced.error().message;
+  EXPECT_THAT(ours(), UnorderedElementsAre(normalise(four), normalise(six)));
+}
+
 TEST_F(NetlinkTest, CreateVethAgainExistsAndNamesTheRequest) {
   ASSERT_TRUE(done({veth()}).ok());
   const Status again = done({veth("host0", "eth1")});

@@ -17,6 +17,15 @@ bool same_place(const Route& a, const Route& b) {
   return a.destination == b.destination && a.table == b.table && a.metric == b.metric;
 }
 
+template <class T>
+Event told(Event::What what, T Event::*member, const T& value, bool removed) {
+  Event out;
+  out.what = what;
+  out.removed = removed;
+  out.*member = value;
+  return out;
+}
+
 Error failed(const std::string& what, int err) {
   Error error = errno_error(what, err);
   if (err == EADDRNOTAVAIL) error.code = Code::not_found;
@@ -65,28 +74,15 @@ Link* FakeKernel::find(const std::string& name) {
   return nullptr;
 }
 
-void FakeKernel::tell(const Link& link, bool removed) {
-  Event event;
-  event.what = Event::What::link;
-  event.removed = removed;
-  event.link = link;
-  events_.push_back(std::move(event));
-}
-
+void FakeKernel::tell(const Link& link, bool removed) { events_.push_back(told(Event::What::link, &Event::link, link, removed)); }
 void FakeKernel::tell(const Route& route, bool removed) {
-  Event event;
-  event.what = Event::What::route;
-  event.removed = removed;
-  event.route = route;
-  events_.push_back(std::move(event));
+  events_.push_back(told(Event::What::route, &Event::route, route, removed));
 }
-
 void FakeKernel::tell(const Neighbour& neighbour, bool removed) {
-  Event event;
-  event.what = Event::What::neighbour;
-  event.removed = removed;
-  event.neighbour = neighbour;
-  events_.push_back(std::move(event));
+  events_.push_back(told(Event::What::neighbour, &Event::neighbour, neighbour, removed));
+}
+void FakeKernel::tell(const Forward& forward, bool removed) {
+  events_.push_back(told(Event::What::forward, &Event::forward, forward, removed));
 }
 
 // Down takes routes and neighbours, and IPv6 addresses; IPv4 addresses stay.
@@ -103,6 +99,7 @@ void FakeKernel::went_down(int index) {
 void FakeKernel::forget_link(int index) {
   went_down(index);
   std::erase_if(addresses_, [&](const LinkAddress& a) { return a.index == index; });
+  std::erase_if(forwards_, [&](const Forward& f) { return f.index == index; });
   const auto it = links_.find(index);
   if (it == links_.end()) return;
   tell(it->second, true);
@@ -172,6 +169,24 @@ int FakeKernel::execute(const CreateVeth& r) {
   return 0;
 }
 
+int FakeKernel::execute(const CreateVxlan& r) {
+  if (find(r.name) != nullptr) return EEXIST;
+  // Two links cannot take the same packets in.
+  for (const auto& [index, link] : links_) {
+    if (link.vxlan && link.vxlan->vni == r.vxlan.vni && link.vxlan->port == r.vxlan.port &&
+        link.vxlan->local.family() == r.vxlan.local.family()) {
+      return EEXIST;
+    }
+  }
+  const int index = add_link(r.name, true, "vxlan");
+  Link& link = links_[index];
+  link.mac = r.mac;
+  link.mtu = r.mtu;
+  link.vxlan = r.vxlan;
+  tell(link, false);
+  return 0;
+}
+
 int FakeKernel::execute(const SetLink& r) {
   const auto it = links_.find(r.index);
   if (it == links_.end()) return ENODEV;
@@ -190,6 +205,10 @@ int FakeKernel::execute(const SetLink& r) {
 }
 
 int FakeKernel::execute(const DeleteLink& r) {
+  if (!r.name.empty()) {
+    const Link* named = find(r.name);
+    return named == nullptr ? ENODEV : execute(DeleteLink{named->index});
+  }
   if (!links_.contains(r.index)) return ENODEV;
   if (r.index == loopback) return EOPNOTSUPP;
   const auto it = peers_.find(r.index);
@@ -314,6 +333,30 @@ int FakeKernel::execute(const RemoveNeighbour& r) {
   return 0;
 }
 
+int FakeKernel::forward_error(const Forward& f) const {
+  const auto it = links_.find(f.index);
+  if (it == links_.end()) return ENODEV;
+  return it->second.vxlan ? 0 : EOPNOTSUPP;
+}
+
+int FakeKernel::execute(const ReplaceForward& r) {
+  const Forward& f = r.forward;
+  if (const int err = forward_error(f); err != 0) return err;
+  if (f.destination.family() != links_.at(f.index).vxlan->local.family()) return EAFNOSUPPORT;
+  std::erase_if(forwards_, [&](const Forward& old) { return old.index == f.index && old.mac == f.mac; });
+  forwards_.push_back(f);
+  tell(f, false);
+  return 0;
+}
+
+int FakeKernel::execute(const RemoveForward& r) {
+  if (const int err = forward_error(r.forward); err != 0) return err;
+  const auto same = [&](const Forward& f) { return f.index == r.forward.index && f.mac == r.forward.mac; };
+  if (std::erase_if(forwards_, same) == 0) return ENOENT;
+  tell(r.forward, true);
+  return 0;
+}
+
 int FakeKernel::execute(const AddRule& r) {
   if (std::ranges::find(rules_, r.rule) != rules_.end()) return EEXIST;
   rules_.push_back(r.rule);
@@ -370,6 +413,13 @@ Result<std::vector<Neighbour>> FakeKernel::neighbours(int index) {
   std::vector<Neighbour> out;
   std::ranges::copy_if(neighbours_, std::back_inserter(out),
                        [&](const Neighbour& n) { return n.permanent && (index == 0 || n.index == index); });
+  return out;
+}
+
+Result<std::vector<Forward>> FakeKernel::forwards(int index) {
+  ++dumps_;
+  std::vector<Forward> out;
+  std::ranges::copy_if(forwards_, std::back_inserter(out), [&](const Forward& f) { return f.index == index; });
   return out;
 }
 

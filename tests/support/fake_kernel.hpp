@@ -46,6 +46,7 @@ class FakeKernel final : public netlink::Kernel {
   Result<std::vector<netlink::LinkAddress>> addresses(int index) override;
   Result<std::vector<netlink::Route>> routes(const netlink::RouteFilter& filter) override;
   Result<std::vector<netlink::Neighbour>> neighbours(int index) override;
+  Result<std::vector<netlink::Forward>> forwards(int index) override;
   Result<std::vector<netlink::Rule>> rules(Family family) override;
   Result<netlink::Route> lookup(const Address& destination) override;
 
@@ -59,6 +60,7 @@ class FakeKernel final : public netlink::Kernel {
   int put_route(const netlink::Route& route, bool replace);
   bool gateway_reachable(const netlink::Route& route) const;
   int execute(const netlink::CreateVeth& r);
+  int execute(const netlink::CreateVxlan& r);
   int execute(const netlink::SetLink& r);
   int execute(const netlink::DeleteLink& r);
   int execute(const netlink::DeleteGroup& r);
@@ -69,6 +71,8 @@ class FakeKernel final : public netlink::Kernel {
   int execute(const netlink::RemoveRoute& r);
   int execute(const netlink::ReplaceNeighbour& r);
   int execute(const netlink::RemoveNeighbour& r);
+  int execute(const netlink::ReplaceForward& r);
+  int execute(const netlink::RemoveForward& r);
   int execute(const netlink::AddRule& r);
   int execute(const netlink::RemoveRule& r);
   netlink::Link* find(const std::string& name);
@@ -77,6 +81,8 @@ class FakeKernel final : public netlink::Kernel {
   void tell(const netlink::Link& link, bool removed);
   void tell(const netlink::Route& route, bool removed);
   void tell(const netlink::Neighbour& neighbour, bool removed);
+  void tell(const netlink::Forward& forward, bool removed);
+  int forward_error(const netlink::Forward& forward) const;
 
   int next_index_ = 1;
   std::map<int, netlink::Link> links_;
@@ -85,6 +91,7 @@ class FakeKernel final : public netlink::Kernel {
   std::vector<netlink::LinkAddress> addresses_;
   std::vector<netlink::Route> routes_;
   std::vector<netlink::Neighbour> neighbours_;
+  std::vector<netlink::Forward> forwards_;
   std::vector<netlink::Rule> rules_;
   std::vector<netlink::Event> events_;
   std::vector<Fault> faults_;

@@ -61,12 +61,15 @@ TEST_F(ClaimsTest, PoolsHaveUniqueNamesAndAddresses) {
   EXPECT_TRUE(create_pool(*cluster, make_pool("db", "10.1.0.0/16", 26)).ok());
 }
 
-TEST_F(ClaimsTest, OnlySelectorAndDisabledOfAPoolMayChange) {
+TEST_F(ClaimsTest, CidrAndBlockSizeOfAPoolNeverChange) {
   model::Pool pool = make_pool("web", "10.0.0.0/16", 26);
   EXPECT_EQ(update_pool(*cluster, pool).error().code, Code::not_found);
   ASSERT_TRUE(create_pool(*cluster, pool).ok());
   pool.disabled = true;
   pool.node_selector = {{"rack", "1"}};
+  pool.mode = model::RoutingMode::vxlan;
+  pool.cross_subnet = pool.strict = true;
+  pool.advertise = false;
   EXPECT_TRUE(update_pool(*cluster, pool).ok());
   EXPECT_EQ((*cluster->get(keys::pool("web")))->value, model::encode(pool));
   model::Pool moved = pool;
@@ -75,6 +78,9 @@ TEST_F(ClaimsTest, OnlySelectorAndDisabledOfAPoolMayChange) {
   moved = pool;
   moved.block_size = 27;
   EXPECT_THAT(update_pool(*cluster, moved).error().message, HasSubstr("block_size: cannot change from 26"));
+  moved = pool;
+  moved.mode = model::RoutingMode::direct;
+  EXPECT_THAT(update_pool(*cluster, moved).error().message, HasSubstr("cross_subnet: belongs to mode vxlan, not direct"));
 }
 
 TEST_F(ClaimsTest, TheLowestUnclaimedBlockIsClaimed) {
@@ -156,6 +162,25 @@ TEST_F(ClaimsTest, MirrorCopiesPoolsReservationsAndClaims) {
   erase(*cluster, keys::reservation(net("10.0.0.0/30")));
   EXPECT_TRUE(*mirror(*cluster, *node, "a"));
   EXPECT_THAT(keys_below(*node, "reservation/"), IsEmpty());
+}
+
+TEST_F(ClaimsTest, MirrorSaysWhatEncapsulationAdds) {
+  const auto overhead = [&] {
+    EXPECT_TRUE(mirror(*cluster, *node, "a").ok());
+    return model::decode_pool((*node->get(keys::pool("web")))->value)->overhead;
+  };
+  model::Pool pool = make_pool("web", "10.0.0.0/16", 26);
+  ASSERT_TRUE(create_pool(*cluster, pool).ok());
+  EXPECT_EQ(overhead(), 0);
+  pool.mode = model::RoutingMode::vxlan;
+  ASSERT_TRUE(update_pool(*cluster, pool).ok());
+  model::Node record{"a", "m", {ip("192.0.2.1"), ip("2001:db8::1")}, {}, std::nullopt, 1};
+  put(*cluster, keys::node("a"), model::encode(record));
+  EXPECT_EQ(overhead(), 50);
+  record = {"b", "m", {ip("2001:db8::2")}, {}, std::nullopt, 1};
+  put(*cluster, keys::node("b"), model::encode(record));
+  EXPECT_EQ(overhead(), 70);
+  EXPECT_EQ(model::decode_pool((*cluster->get(keys::pool("web")))->value)->overhead, 0) << "the copy alone";
 }
 
 TEST_F(ClaimsTest, MirrorNeverFreesALeasedAddress) {

@@ -20,6 +20,8 @@ void round_trip(const T& record, Decode decode) {
 
 TEST(Records, RoundTrip) {
   round_trip(Pool{.name = "web", .cidr = prefix("10.0.0.0/16"), .block_size = 26, .node_selector = {{"rack", "a"}}, .disabled = true}, decode_pool);
+  round_trip(Pool{.name = "far", .cidr = prefix("10.1.0.0/16"), .block_size = 26, .node_selector = {}, .mode = RoutingMode::vxlan, .cross_subnet = true, .advertise = false, .strict = true, .overhead = 50}, decode_pool);
+  round_trip(Pool{.name = "near", .cidr = prefix("10.2.0.0/16"), .block_size = 26, .node_selector = {}, .mode = RoutingMode::direct}, decode_pool);
   round_trip(Reservation{.cidr = prefix("10.0.0.0/30"), .note = "routers \"a\""}, decode_reservation);
   round_trip(Block{.prefix = prefix("fd00::/122"), .pool = "web6", .use = Use::bridged, .free = {{3, 63, 0}, {0, 2, 1700000000}}}, decode_block);
   round_trip(Claim{.prefix = prefix("10.0.0.0/26"), .pool = "web", .node = "n1", .use = Use::routed, .claimed_at = 5}, decode_claim);
@@ -58,6 +60,7 @@ TEST(Records, HostileTextNamesThePlace) {
   EXPECT_NE(message(decode_pool(R"({"v":2,"name":"a","cidr":"10.0.0.0/8","block_size":26})")).find("/v"), std::string::npos);
   EXPECT_NE(message(decode_pool(R"({"v":1,"name":"A!","cidr":"10.0.0.0/8","block_size":26})")).find("pool name"), std::string::npos);
   EXPECT_NE(message(decode_pool(R"({"v":1,"name":"a","cidr":"10.0.0.0/8","block_size":8})")).find("/block_size"), std::string::npos);
+  EXPECT_NE(message(decode_pool(R"({"v":1,"name":"a","cidr":"10.0.0.0/8","block_size":26,"mode":"ipip"})")).find("/mode: must be bgp, direct or vxlan"), std::string::npos);
   for (const char* free : {"64", "0-64", "2-1", "0 ", " 0", "0  1", "0-", "-1", "0@", "0@-1", "0@9999999999999", "0,1", "x", "4294967296"}) {
     const std::string text = R"({"v":1,"prefix":"10.0.0.0/26","pool":"a","use":"routed","free":")" + std::string(free) + "\"}";
     EXPECT_NE(message(decode_block(text)).find("/free: run "), std::string::npos) << free;

@@ -1,6 +1,7 @@
-// The route and neighbour drivers against a kernel in memory that enforces the real one's rules.
+// The drivers of routes, neighbours, vxlan links and forwarding entries against a kernel in memory that enforces the real one's rules.
 #include <gtest/gtest.h>
 
+#include "routed/forwards.hpp"
 #include "routed/neighbours.hpp"
 #include "routed/routes.hpp"
 #include "tests/support/fake_kernel.hpp"
@@ -253,6 +254,104 @@ TEST(Neighbours, ChangedOrDeletedOnesAreRestored) {
   follow();
   EXPECT_EQ(driver.apply().repaired, 1U);
   EXPECT_EQ(*kernel.neighbours(link), std::vector<netlink::Neighbour>{wanted});
+}
+
+class LinksTest : public testing::Test {
+ protected:
+  static OverlayLink wish() {
+    return {vxlan_mac("a"), 1450, true, {vxlan_vni, vxlan_port, *Address::parse("192.0.2.1"), false, std::nullopt}, 0};
+  }
+  Links list() { return LinkKind::list(*kernel.links()); }
+  void follow() {
+    for (const auto& event : kernel.take_events()) {
+      if (event.what == netlink::Event::What::link) observe(driver, event.link, event.removed ? event.link.name : "", event.removed);
+    }
+  }
+
+  const std::string name{vxlan_name(Family::v4)};
+  test::FakeKernel kernel;
+  test::ManualClock clock;
+  LinkDriver driver{kernel, clock};
+};
+
+TEST_F(LinksTest, ALinkIsMadeOnceChangedInPlaceAndMadeAnewOnlyWhereItMust) {
+  driver.set_actual(list());
+  driver.want(name, wish(), 0ms);
+  EXPECT_EQ(driver.apply().done, 1U);
+  follow();
+  const netlink::Link made = *kernel.link(name);
+  EXPECT_EQ(made.vxlan, wish().vxlan);
+  EXPECT_EQ(driver.pending(), 0U);
+
+  netlink::SetLink mtu;
+  mtu.index = made.index;
+  mtu.mtu = 1300;
+  ASSERT_EQ(kernel.run(mtu), 0);
+  follow();
+  EXPECT_EQ(driver.apply().repaired, 1U);
+  follow();
+  EXPECT_EQ(kernel.link(name)->index, made.index) << "the same link";
+  EXPECT_EQ(kernel.link(name)->mtu, 1450);
+
+  OverlayLink other = wish();
+  other.vxlan.local = *Address::parse("192.0.2.9");
+  driver.want(name, other, 0ms);
+  EXPECT_EQ(driver.apply().done, 1U);
+  follow();
+  EXPECT_NE(kernel.link(name)->index, made.index);
+  EXPECT_EQ(kernel.link(name)->vxlan, other.vxlan);
+  EXPECT_EQ(driver.pending(), 0U);
+
+  LinkDriver restarted(kernel, clock);
+  restarted.want(name, other, 0ms);
+  restarted.set_actual(list());
+  EXPECT_EQ(restarted.pending(), 0U);
+}
+
+TEST_F(LinksTest, AForeignLinkOfThatNameStaysAndIsNamed) {
+  kernel.add_link(name, true, "dummy");
+  driver.set_actual(list());
+  driver.want(name, wish(), 0ms);
+  driver.apply();
+  clock.advance(1s);
+  const Outcome again = driver.apply();
+  ASSERT_TRUE(again.first_failure.has_value());
+  EXPECT_TRUE(again.first_failure->is(Code::conflict));
+  EXPECT_EQ(kernel.link(name)->kind, "dummy");
+}
+
+TEST_F(LinksTest, AnUnwantedLinkLingersForHostsThatFollowLater) {
+  driver.set_actual(list());
+  driver.want(name, wish(), 0ms);
+  driver.apply();
+  follow();
+  driver.unwant(name);
+  EXPECT_EQ(driver.apply().done, 0U);
+  clock.advance(11s);
+  EXPECT_EQ(driver.apply().done, 1U);
+  EXPECT_FALSE(kernel.link(name).ok());
+}
+
+TEST_F(LinksTest, EveryForwardingEntryOfTheLinkIsFirns) {
+  driver.set_actual(list());
+  driver.want(name, wish(), 0ms);
+  driver.apply();
+  const int index = *kernel.index_of(name);
+  const netlink::Forward wanted{index, vxlan_mac("b"), *Address::parse("192.0.2.2"), true};
+  const netlink::Forward flooding{index, Mac(), *Address::parse("192.0.2.66"), true};
+  ASSERT_EQ(kernel.run(netlink::ReplaceForward{flooding}), 0);
+  ForwardDriver forwards(kernel, clock);
+  forwards.set_actual(*ForwardKind::list(kernel, list()));
+  forwards.want({index, wanted.mac}, wanted, 0ms);
+  forwards.apply();
+  EXPECT_EQ(*kernel.forwards(index), std::vector{wanted});
+  // Somebody sends the packets elsewhere.
+  netlink::Forward elsewhere = wanted;
+  elsewhere.destination = flooding.destination;
+  ASSERT_EQ(kernel.run(netlink::ReplaceForward{elsewhere}), 0);
+  observe(forwards, elsewhere, false);
+  EXPECT_EQ(forwards.apply().repaired, 1U);
+  EXPECT_EQ(*kernel.forwards(index), std::vector{wanted});
 }
 
 }  // namespace
