@@ -324,7 +324,7 @@ Status validate(const model::Pool& pool) {
                    "a block of /" + std::to_string(pool.block_size) + " is larger than the pool, " + pool.cidr.to_string());
   }
   if (pool.cross_subnet && pool.mode != model::RoutingMode::vxlan) {
-    return invalid(pool, "cross_subnet", "belongs to mode vxlan, not " + std::string(to_string(pool.mode)));
+    return invalid("cross_subnet", "belongs to mode vxlan, not " + std::string(to_string(pool.mode)));
   }
   for (const auto& [label, value] : pool.node_selector) {
     if (label.empty() || label.size() > 253 || value.size() > 253)
