@@ -11,9 +11,9 @@
 namespace firn::ipam {
 
 struct NodeStoreOptions {
-  std::string path = {};  // STATE_DIR/node.db
-  std::string boot_id = {};  // of this boot, see current_boot_id() of allocator.hpp; empty: asked for
-  bool create = true;   // false: a missing file is Code::not_found
+  std::string path = {};                     // STATE_DIR/node.db
+  std::string boot_id = {};                  // of this boot, see current_boot_id() of allocator.hpp; empty: asked for
+  bool create = true;                        // false: a missing file is Code::not_found
   std::chrono::milliseconds deadline{5000};  // for getting the lock
 };
 

@@ -3,7 +3,8 @@
 namespace firn::kv {
 
 Status check_key(std::string_view store, std::string_view key) {
-  if (!key.empty() && key.size() <= key_limit && key.find('\0') == std::string_view::npos && key.find('\n') == std::string_view::npos) {
+  if (!key.empty() && key.size() <= key_limit && key.find('\0') == std::string_view::npos &&
+      key.find('\n') == std::string_view::npos) {
     return {};
   }
   return make_error(Code::invalid, std::string(store) + ": key \"" + std::string(key.substr(0, 64)) + "\" of " +

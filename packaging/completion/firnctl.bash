@@ -7,7 +7,7 @@ _firnctl() {
   for ((i = 1; i <= COMP_CWORD; i++)); do
     case $path in
       "firnctl")
-        words="init join status cluster node pool reservation ipam endpoint route bgp completion version" names=""
+        words="init join status cluster node pool reservation ipam endpoint route bgp get apply diff delete completion version" names=""
         options="--help --version --output --state-dir --socket"
         valued="-o --output --state-dir --socket"
         ;;
@@ -221,6 +221,26 @@ _firnctl() {
         options="--help --output --state-dir --socket --as --router-id"
         valued="-o --output --state-dir --socket --as --router-id"
         ;;
+      "firnctl get")
+        words="" names=""
+        options="--help --output --state-dir --socket"
+        valued="-o --output --state-dir --socket"
+        ;;
+      "firnctl apply")
+        words="" names=""
+        options="--help --output --state-dir --socket --filename --dry-run"
+        valued="-o --output --state-dir --socket -f --filename"
+        ;;
+      "firnctl diff")
+        words="" names=""
+        options="--help --output --state-dir --socket --filename"
+        valued="-o --output --state-dir --socket -f --filename"
+        ;;
+      "firnctl delete")
+        words="" names=""
+        options="--help --output --state-dir --socket --filename"
+        valued="-o --output --state-dir --socket -f --filename"
+        ;;
       "firnctl completion")
         words="bash" names=""
         options="--help"
@@ -252,10 +272,10 @@ _firnctl() {
   COMPREPLY=()
   case $previous in
     -o | --output)
-      COMPREPLY=($(compgen -W "table json" -- "$current"))
+      COMPREPLY=($(compgen -W "table json yaml" -- "$current"))
       return
       ;;
-    --state-dir | --socket | --password-file | --etcd-ca | --etcd-cert | --etcd-key | --etcd-password-file)
+    --state-dir | --socket | --password-file | --etcd-ca | --etcd-cert | --etcd-key | --etcd-password-file | -f | --filename)
       compopt -o filenames 2>/dev/null
       COMPREPLY=($(compgen -f -- "$current"))
       return

@@ -39,7 +39,9 @@ struct FileEngine {
 };
 
 inline FileEngine sqlite_engine(SqliteOptions::Durability durability = SqliteOptions::Durability::committed) {
-  return {durability == SqliteOptions::Durability::committed ? "sqlite_committed" : "sqlite_durable", {"", "-wal", "-shm"}, false,
+  return {durability == SqliteOptions::Durability::committed ? "sqlite_committed" : "sqlite_durable",
+          {"", "-wal", "-shm"},
+          false,
           [durability](const FileOptions& wanted) {
             SqliteOptions options;
             options.path = wanted.path;

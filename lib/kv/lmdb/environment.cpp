@@ -84,7 +84,8 @@ Result<Environment> Environment::open(const std::string& path, bool create, bool
   if (const int rc = mdb_env_create(&handle); rc != 0) return error(path, rc, "open");
   out.handle_.reset(handle);
   mdb_env_set_mapsize(handle, most_bytes);
-  const unsigned flags = MDB_NOSUBDIR | MDB_NOLOCK | MDB_NOSYNC | MDB_NOMEMINIT | MDB_NORDAHEAD | MDB_NOTLS | (read_only ? MDB_RDONLY : 0);
+  const unsigned flags =
+      MDB_NOSUBDIR | MDB_NOLOCK | MDB_NOSYNC | MDB_NOMEMINIT | MDB_NORDAHEAD | MDB_NOTLS | (read_only ? MDB_RDONLY : 0);
   const std::string name = "/proc/self/fd/" + std::to_string(file.get());
   if (const int rc = mdb_env_open(handle, name.c_str(), flags, 0600); rc != 0) return error(path, rc, "open");
   // A delegated IPAM plugin inherits nothing of it.
@@ -95,8 +96,8 @@ Result<Environment> Environment::open(const std::string& path, bool create, bool
 }
 
 Error Environment::damaged(const std::string& path, std::string_view what) {
-  return make_error(Code::io, path + " is damaged: " + std::string(what) +
-                                  "; stop what uses it, move it away together with " + path + "-data, and begin anew");
+  return make_error(Code::io, path + " is damaged: " + std::string(what) + "; stop what uses it, move it away together with " +
+                                  path + "-data, and begin anew");
 }
 
 Error Environment::error(const std::string& path, int rc, std::string_view doing) {

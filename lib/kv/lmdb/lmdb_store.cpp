@@ -243,7 +243,8 @@ Result<std::optional<Entry>> LmdbStore::read(std::string_view name) {
   if (rc == MDB_NOTFOUND) return std::optional<Entry>();
   if (rc != 0) return failed(rc, "read " + std::string(name));
   const std::string_view text = text_of(value);
-  if (text.size() < value_header_size) return Environment::damaged(file_.path(), "the value of " + std::string(name) + " is cut off");
+  if (text.size() < value_header_size)
+    return Environment::damaged(file_.path(), "the value of " + std::string(name) + " is cut off");
   return std::optional<Entry>(
       Entry{std::string(name), std::string(text.substr(value_header_size)), read_number(text), read_number(text.substr(8))});
 }
@@ -279,7 +280,8 @@ Status LmdbStore::write(std::string_view name, std::string_view content) {
   append_number(record, revision_ + 1);
   record.append(content);
   value = value_of(record);
-  if (const int rc = mdb_put(txn_, environment_.database(), &key, &value, 0); rc != 0) return failed(rc, "write " + std::string(name));
+  if (const int rc = mdb_put(txn_, environment_.database(), &key, &value, 0); rc != 0)
+    return failed(rc, "write " + std::string(name));
   return {};
 }
 
@@ -380,8 +382,9 @@ Result<std::unique_ptr<Store>> open_lmdb(const LmdbOptions& options) {
   const bool ready = boot && !boot->empty() && (options.boot_id.empty() || *boot == options.boot_id);
   if (!ready && options.read_only) {
     if (!boot) return std::move(boot).error();
-    return make_error(Code::unavailable, options.path + ": has not been used since the boot, or the process that makes it has not "
-                                                        "finished; open it for writing first");
+    return make_error(Code::unavailable, options.path +
+                                             ": has not been used since the boot, or the process that makes it has not "
+                                             "finished; open it for writing first");
   }
   auto environment = ready ? Environment::open(options.path, false, options.read_only) : prepare(*file, options);
   if (!environment) return std::move(environment).error();

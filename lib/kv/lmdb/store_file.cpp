@@ -77,14 +77,16 @@ void StoreFile::unlock() {
 Result<std::string> StoreFile::read_boot() const {
   char text[header_limit];
   const ssize_t n = ::pread(file_.get(), text, sizeof text, 0);
-  if (n < 0) return errno == EISDIR ? Result<std::string>(make_error(Code::invalid, path_ + ": is not a regular file"))
-                                    : errno_error("read the header of the store " + path_);
+  if (n < 0)
+    return errno == EISDIR ? Result<std::string>(make_error(Code::invalid, path_ + ": is not a regular file"))
+                           : errno_error("read the header of the store " + path_);
   std::string_view header(text, static_cast<size_t>(n));
   if (header.empty()) return std::string();
   const size_t end = header.find('\n');
   if (!header.starts_with(magic) || end == std::string_view::npos) {
-    return make_error(Code::invalid, path_ + ": is not a firn store; another program's file, or damaged at its beginning; "
-                                             "move it away, or name another state directory");
+    return make_error(Code::invalid, path_ +
+                                         ": is not a firn store; another program's file, or damaged at its beginning; "
+                                         "move it away, or name another state directory");
   }
   header = header.substr(magic.size(), end - magic.size());
   const size_t space = header.find(' ');
@@ -108,8 +110,10 @@ Status StoreFile::write_boot(std::string_view boot_id) const {
 }
 
 bool StoreFile::replaced() const {
-  struct stat mine {}, now {};
-  return ::fstat(file_.get(), &mine) != 0 || ::lstat(path_.c_str(), &now) != 0 || mine.st_ino != now.st_ino || mine.st_dev != now.st_dev;
+  struct stat mine = {};
+  struct stat now = {};
+  return ::fstat(file_.get(), &mine) != 0 || ::lstat(path_.c_str(), &now) != 0 || mine.st_ino != now.st_ino ||
+         mine.st_dev != now.st_dev;
 }
 
 }  // namespace firn::kv
