@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "ipam/block.hpp"
-#include "ipam/pools.hpp"
 #include "ipam/pick.hpp"
+#include "ipam/pools.hpp"
 #include "ipam/rebuild.hpp"
 #include "ipam/records.hpp"
 #include "lib/base/file.hpp"

@@ -21,19 +21,6 @@ Status named(const model::Pool& pool, Status status) {
   return status ? Status() : Status(std::move(status).error().context("pool " + pool.name));
 }
 
-// Claims under its name are on their way into another pool, or the other way round.
-Status check_not_moving(kv::Transaction& tx, const model::Pool& pool) {
-  auto pools = records::pools(tx);
-  if (!pools) return std::move(pools).error();
-  for (const model::Pool& other : *pools) {
-    const bool from_here = std::find(other.moving_from.begin(), other.moving_from.end(), pool.name) != other.moving_from.end();
-    if (!from_here && (other.name != pool.name || other.moving_from.empty())) continue;
-    return make_error(Code::conflict, "pool " + other.name + " takes blocks over from " + other.moving_from.front() +
-                                          "; complete that first with 'firnctl pool resume'");
-  }
-  return {};
-}
-
 // Removes up to claims_at_once claims of a closed pool, at last the pool. `gone`: nothing is left.
 Status remove_some(kv::Transaction& tx, const std::string& name, const std::string& node_name, bool& gone) {
   gone = false;
@@ -115,6 +102,18 @@ Status check_overlap(const std::vector<model::Pool>& pools, const model::Pool& p
   if (!other) return {};
   return make_error(Code::conflict, "pool " + pool.name + " (" + pool.cidr.to_string() + ") overlaps with pool " + other->name +
                                         " (" + other->cidr.to_string() + ")");
+}
+
+Status check_not_moving(kv::Transaction& tx, const model::Pool& pool) {
+  auto pools = records::pools(tx);
+  if (!pools) return std::move(pools).error();
+  for (const model::Pool& other : *pools) {
+    const bool from_here = std::find(other.moving_from.begin(), other.moving_from.end(), pool.name) != other.moving_from.end();
+    if (!from_here && (other.name != pool.name || other.moving_from.empty())) continue;
+    return make_error(Code::conflict, "pool " + other.name + " takes blocks over from " + other.moving_from.front() +
+                                          "; complete that first with 'firnctl pool resume'");
+  }
+  return {};
 }
 
 Status create_pool(kv::Store& cluster, const model::Pool& pool) {
