@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "ipam/block.hpp"
-#include "ipam/claims.hpp"
+#include "ipam/pools.hpp"
 #include "ipam/pick.hpp"
 #include "ipam/rebuild.hpp"
 #include "ipam/records.hpp"
@@ -128,6 +128,9 @@ Status Allocator::with_blocks(model::Use use, const std::function<Status(kv::Tra
     if (committed) return {};
     if (!tries.wish) return std::move(committed).error();
     const BlockWish wish = *tries.wish;
+    auto before = node_.get(keys::ownership);
+    if (!before) return std::move(before).error();
+    const std::string owned = before->has_value() ? (*before)->value : std::string();
     auto prefix = options_.more_blocks(wish.pool, use, wish.address);
     if (!prefix) {
       if (wish.address) return std::move(prefix).error().context("lease " + wish.address->to_string());
@@ -135,6 +138,10 @@ Status Allocator::with_blocks(model::Use use, const std::function<Status(kv::Tra
       continue;
     }
     auto adopted = node_.transact([&](kv::Transaction& tx) -> Status {
+      auto now = records::ownership(tx);
+      if (!now) return std::move(now).error();
+      // Blocks were given back or renamed since the source was asked, this one perhaps: ask again.
+      if (*now != owned) return {};
       auto block = records::adopt_block(tx, wish.pool.name, use, *prefix);
       if (!block) return std::move(block).error();
       return {};

@@ -5,6 +5,7 @@
 
 #include "ipam/block.hpp"
 #include "ipam/claims.hpp"
+#include "ipam/mirror.hpp"
 #include "ipam/rebuild.hpp"
 #include "ipam/records.hpp"
 #include "lib/model/keys.hpp"

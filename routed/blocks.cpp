@@ -5,6 +5,7 @@
 
 #include "ipam/block.hpp"
 #include "ipam/claims.hpp"
+#include "ipam/mirror.hpp"
 #include "lib/model/keys.hpp"
 
 namespace firn::routed {
