@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "lib/model/keys.hpp"
+
 namespace firn::routed {
 namespace {
 
@@ -53,15 +55,15 @@ void Overlay::set_cluster(const ClusterView& view) {
   std::vector<std::pair<std::string, Prefix>> given_up;
   std::vector<std::string> gone;
   for (const auto& [name, pool] : pools_) {
-    if (!pools.contains(name)) gone.push_back(name);
+    if (!pools.contains(name) && !view.unreadable.contains(model::keys::pool(name))) gone.push_back(name);
     for (const auto& [prefix, owner] : pool.claims) {
-      if (!claimed.contains({name, prefix})) given_up.emplace_back(name, prefix);
+      if (!claimed.contains({name, prefix}) && !view.unreadable.contains(model::keys::claim(name, prefix))) given_up.emplace_back(name, prefix);
     }
   }
   for (const auto& [name, prefix] : given_up) set_claim(name, prefix, nullptr);
   for (const std::string& name : gone) set_pool(name, nullptr);
   for (const auto& [name, state] : nodes_) {
-    if (!nodes.contains(name)) set_node(name, nullptr);
+    if (!nodes.contains(name) && !view.unreadable.contains(model::keys::node(name))) set_node(name, nullptr);
   }
 }
 

@@ -57,6 +57,7 @@ struct ClusterView {
   std::vector<model::Pool> pools;
   std::vector<model::Node> nodes;
   std::vector<model::Claim> claims;
+  std::set<std::string> unreadable = {};  // keys of records that are there and say nothing: what was known of them stays in force
 };
 
 class Overlay {
