@@ -55,31 +55,10 @@ Result<bool> take_out(kv::Transaction& tx, const model::Claim& claim, int64_t co
   tx.erase(key);
   tx.erase(keys::available(claim.use, claim.pool, claim.prefix));
   tx.put(keys::returned_block(claim.prefix), model::encode(claim));
-  if (auto raised = records::raise_ownership(tx); !raised) return std::move(raised).error();
   return true;
 }
 
-Result<std::vector<model::Claim>> give_back_marked(kv::Store& cluster, kv::Store& node) {
-  auto marks = node.range(keys::returned);
-  if (!marks) return std::move(marks).error();
-  std::vector<model::Claim> out;
-  for (const kv::Entry& entry : marks->entries) {
-    auto claim = model::decode_claim(entry.value);
-    if (!claim) return records::unreadable(entry.key, claim.error());
-    // Another node's by now: it is not ours to give, and not here.
-    if (auto given = give_up_block(cluster, *claim); !given && !given.error().is(Code::conflict)) return std::move(given).error();
-    auto forgotten = node.transact([&](kv::Transaction& tx) -> Status {
-      tx.erase(entry.key);
-      return records::raise_ownership(tx);
-    });
-    if (!forgotten) return std::move(forgotten).error();
-    out.push_back(std::move(*claim));
-  }
-  return out;
-}
-
-Result<std::vector<model::Claim>> give_back_closed(kv::Store& cluster, kv::Store& node, const std::string& node_name, int64_t now,
-                                                   std::chrono::seconds cooldown) {
+Result<std::vector<model::Claim>> mark_closed(kv::Store& cluster, kv::Store& node, const std::string& node_name, int64_t cooled) {
   auto closed = closed_claims(cluster, node, node_name);
   if (!closed) return std::move(closed).error();
   if (!closed->empty()) {
@@ -88,16 +67,67 @@ Result<std::vector<model::Claim>> give_back_closed(kv::Store& cluster, kv::Store
         auto pool = records::pool(tx, claim.pool);
         if (!pool) return std::move(pool).error();
         if (!pool->has_value() || (*pool)->leasable().contains(claim.prefix)) continue;  // open again
-        if (auto out = take_out(tx, claim, now - cooldown.count()); !out) return std::move(out).error();
+        if (auto out = take_out(tx, claim, cooled); !out) return std::move(out).error();
       }
       return {};
     });
     if (!marked) return std::move(marked).error();
   }
-  auto given = give_back_marked(cluster, node);
-  if (!given) return given;
-  if (auto finished = finish_all_shrinking(cluster); !finished) return std::move(finished).error();
-  return given;
+  auto marks = node.range(keys::returned);
+  if (!marks) return std::move(marks).error();
+  std::vector<model::Claim> out;
+  for (const kv::Entry& entry : marks->entries) {
+    auto claim = model::decode_claim(entry.value);
+    if (!claim) return records::unreadable(entry.key, claim.error());
+    out.push_back(std::move(*claim));
+  }
+  return out;
+}
+
+GiveUpOutcome give_up(kv::Store& cluster, const std::vector<model::Claim>& marked) {
+  GiveUpOutcome out;
+  for (const model::Claim& claim : marked) {
+    auto gone = give_up_block(cluster, claim);
+    if (!gone && gone.error().is(Code::conflict)) {
+      // Another node's by now: it is not ours to give, and not here.
+      gone = cluster.transact([&](kv::Transaction& tx) -> Status {
+        auto read = tx.get(keys::claim(claim.pool, claim.prefix));
+        return read ? Status() : Status(std::move(read).error());
+      });
+    }
+    if (!gone) {
+      out.failure = std::move(gone).error();
+      return out;
+    }
+    out.given.push_back({claim, *gone});
+  }
+  if (auto finished = finish_all_shrinking(cluster); !finished) out.failure = std::move(finished).error();
+  return out;
+}
+
+Status forget(kv::Store& node, const std::vector<GivenUp>& given) {
+  if (given.empty()) return {};
+  auto forgotten = node.transact([&](kv::Transaction& tx) -> Status {
+    for (const GivenUp& one : given) {
+      tx.erase(keys::returned_block(one.claim.prefix));
+      if (auto raised = records::raise_ownership(tx, one.revision); !raised) return raised;
+    }
+    return {};
+  });
+  if (!forgotten) return std::move(forgotten).error();
+  return {};
+}
+
+Result<std::vector<model::Claim>> give_back_closed(kv::Store& cluster, kv::Store& node, const std::string& node_name, int64_t now,
+                                                   std::chrono::seconds cooldown) {
+  auto marked = mark_closed(cluster, node, node_name, now - cooldown.count());
+  if (!marked) return marked;
+  auto outcome = give_up(cluster, *marked);
+  if (auto done = forget(node, outcome.given); !done) return std::move(done).error();
+  if (outcome.failure) return *std::move(outcome.failure);
+  std::vector<model::Claim> out;
+  for (GivenUp& one : outcome.given) out.push_back(std::move(one.claim));
+  return out;
 }
 
 }  // namespace firn::ipam

@@ -149,7 +149,7 @@ Status delete_pool(kv::Store& cluster, kv::Store& node, const std::string& name,
     auto pool = records::pool(tx, name);
     if (!pool) return std::move(pool).error();
     here = std::move(*pool);
-    if (here && here->node_only) return drop_unused_pool(tx, *here);
+    if (here && here->node_only) return drop_unused_pool(tx, *here, 0);
     return {};
   });
   if (!looked) return std::move(looked).error();
@@ -177,8 +177,9 @@ Status delete_pool(kv::Store& cluster, kv::Store& node, const std::string& name,
     tx.put(keys::pool(name), model::encode(**pool));
     return {};
   };
-  if (auto closed = cluster.transact(close); !closed) return std::move(closed).error();
-  auto dropped = node.transact([&](kv::Transaction& tx) -> Status { return drop_unused_pool(tx, before); });
+  auto at = cluster.transact(close);
+  if (!at) return std::move(at).error();
+  auto dropped = node.transact([&](kv::Transaction& tx) -> Status { return drop_unused_pool(tx, before, *at); });
   if (!dropped) {
     if (!before.disabled) {
       const auto reopened = cluster.transact([&](kv::Transaction& tx) -> Status {
@@ -193,9 +194,10 @@ Status delete_pool(kv::Store& cluster, kv::Store& node, const std::string& name,
   for (bool gone = false; !gone;) {
     auto removed = cluster.transact([&](kv::Transaction& tx) { return remove_some(tx, name, node_name, gone); });
     if (!removed) return std::move(removed).error();
+    at = removed;
   }
   // A mirror() in between may have copied the closed pool back.
-  return done(node.transact([&](kv::Transaction& tx) { return drop_unused_pool(tx, before); }));
+  return done(node.transact([&](kv::Transaction& tx) { return drop_unused_pool(tx, before, *at); }));
 }
 
 }  // namespace firn::ipam

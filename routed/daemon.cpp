@@ -130,6 +130,7 @@ void Daemon::resync() {
   last_resync_ = clock_.unix_seconds();
   bgp_.update(remote_.records(), node_name_);
   reconcile();
+  schedule_blocks();  // what cooled may be given back now
   give_memory_back();
 }
 

@@ -72,6 +72,7 @@ class Daemon {
   void maintain();
   void claim_ahead();
   void take_claims(const ClaimsOutcome& outcome);
+  void give_back();
   void begin_boot();
   void note_failure(const std::string& topic, const Error& error);
   std::optional<Error> listen();
@@ -107,6 +108,7 @@ class Daemon {
   bool copy_due_ = false;     // the cluster says something that the node store may not have yet
   bool trim_due_ = false;     // a whole listing was taken in
   bool claiming_ = false;     // a job that claims blocks is on its way
+  bool giving_back_ = false;  // one that gives some back
   std::chrono::steady_clock::time_point claim_again_{};
   bool boot_begun_ = false;
   int64_t started_at_ = 0;

@@ -33,6 +33,7 @@ Result<model::Node> read_node(std::string_view key, std::string_view value) {
 
 std::vector<Error> Remote::take(const ClusterUpdate& update) {
   std::vector<Error> unreadable;
+  records_.set_revision(update.revision);
   if (update.whole) {
     take_whole(update, unreadable);
     read_ = true;

@@ -4,6 +4,8 @@
 
 #include "ipam/allocator.hpp"
 #include "ipam/claims.hpp"
+#include "ipam/give_back.hpp"
+#include "ipam/mirror.hpp"
 #include "ipam/ownership.hpp"
 #include "lib/model/keys.hpp"
 #include "routed/blocks.hpp"
@@ -48,10 +50,12 @@ void Daemon::maintain() {
     if (std::exchange(copy_due_, false)) {
       const auto copied = ipam::mirror(*remote_.records(), *intake_.node(), node_name_);
       if (!copied) {
-        note_failure("blocks", copied.error());
         copy_due_ = true;
+        // unavailable: what was read is older than what this host gave back; the news is on its way.
+        if (!copied.error().is(Code::unavailable)) note_failure("blocks", copied.error());
       }
     }
+    give_back();
     claim_ahead();
   }
   // Our routes first: when a pool leaves mode bgp, BIRD takes its own away.
@@ -78,6 +82,27 @@ void Daemon::take_cluster_state() {
   if (cluster_->trouble().empty()) log_.info(cluster_->present() ? "reading the cluster store" : "there is no cluster store");
   else note_failure("cluster", make_error(Code::unavailable, cluster_->trouble()));
   if (cluster_->present()) schedule_blocks();
+}
+
+// Blocks in the parts that pools give up, once nothing of them is leased or cools. After a kill this finds what it has begun.
+void Daemon::give_back() {
+  if (giving_back_ || !cluster_->present()) return;
+  const int64_t cooled = clock_.unix_seconds() - ipam::Options{}.cooldown.count();
+  auto marked = ipam::mark_closed(*remote_.records(), *intake_.node(), node_name_, cooled);
+  if (!marked) return note_failure("blocks", marked.error());
+  if (marked->empty()) return;
+  giving_back_ = true;
+  cluster_->post([this, marked = *std::move(marked)](kv::Store* cluster) {
+    auto outcome = cluster != nullptr ? ipam::give_up(*cluster, marked) : ipam::GiveUpOutcome{};
+    return [this, outcome = std::move(outcome)] {
+      giving_back_ = false;
+      if (outcome.failure) note_failure("blocks", *outcome.failure);
+      for (const ipam::GivenUp& one : outcome.given)
+        log_.info("gave a block back: " + one.claim.prefix.to_string() + " of pool " + one.claim.pool);
+      if (intake_.node() == nullptr) return;
+      if (const auto done = ipam::forget(*intake_.node(), outcome.given); !done) note_failure("blocks", done.error());
+    };
+  });
 }
 
 void Daemon::claim_ahead() {
