@@ -134,7 +134,8 @@ class Host:
         if self.holder.stdout.readline() != b"ready\n":
             raise LabError(f"lab host {name}: {self.holder.stderr.read().decode(errors='replace').strip()} (the lab needs root)")
         self.pid = children_of(self.holder.pid)[0]
-        self.namespaces = {kind: os.stat(f"/proc/{self.pid}/ns/{kind}").st_ino for kind in ("net", "mnt", "pid", "uts")}
+        # Held open, for the kernel gives the number of a namespace that is gone to the next one, which may be another lab's.
+        self.namespaces = {kind: os.open(f"/proc/{self.pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC) for kind in ("net", "mnt", "pid", "uts")}
 
     def enter(self, argv):
         return ["nsenter", "-t", str(self.pid), "-m", "-n", "-u", "-p", "--wd=/", "--", *map(str, argv)]
@@ -205,6 +206,11 @@ class Host:
                 stream.close()
         self.holder.wait(15)
 
+    def forget(self):
+        """After close(): the namespaces themselves go."""
+        while getattr(self, "namespaces", None):
+            os.close(self.namespaces.popitem()[1])
+
 
 class Lab:
     """Owns hosts, their processes and a temporary directory; use it in a `with`, or call close()."""
@@ -263,6 +269,7 @@ class Lab:
             with contextlib.suppress(LabError):
                 wait_for("every process of the host is gone", lambda h=host: not self._users(h), deadline=10)
             left += [f"{host.name}: process {user}" for user in self._users(host)]
+            host.forget()
         left += self._remove_cgroups()
         shutil.rmtree(self.dir)
         if left:
@@ -273,9 +280,9 @@ class Lab:
         users = []
         for entry in os.listdir("/proc"):
             if entry.isdigit():
-                for kind, inode in getattr(host, "namespaces", {}).items():
+                for kind, namespace in getattr(host, "namespaces", {}).items():
                     with contextlib.suppress(OSError):
-                        if os.stat(f"/proc/{entry}/ns/{kind}").st_ino == inode:
+                        if os.path.samestat(os.stat(f"/proc/{entry}/ns/{kind}"), os.fstat(namespace)):
                             users.append(f"{entry} ({kind})")
         return users
 
