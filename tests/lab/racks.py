@@ -135,12 +135,13 @@ class Racks:
             member.firn.ctl("node", "set", member.name, "--as", member.as_number)
         first.firn.ctl("pool", "create", "p4", V4, *pool_options)
         first.firn.ctl("pool", "create", "p6", V6, *pool_options)
+        # The first block of each: a host claims ahead only where it has one.
         for name, cidr, length in (("p4", V4, 26), ("p6", V6, 122)):
             for member, block in zip(self.members, ipaddress.ip_network(cidr).subnets(new_prefix=length)):
-                self._claim(name, block, member)
+                self.claim(name, block, member)
 
-    def _claim(self, pool, block, member):
-        """A first block, as docs/ipam.md lets other programs do: a host claims ahead only where it has one."""
+    def claim(self, pool, block, member):
+        """A block, as docs/ipam.md lets other programs do."""
         digits = 8 if block.version == 4 else 32
         key = f"/firn/v1/claim/{pool}/{block.version}-{int(block.network_address):0{digits}x}-{block.prefixlen:02x}"
         record = {"v": 1, "prefix": str(block), "pool": pool, "node": member.name, "use": "routed", "claimed_at": 1}
