@@ -83,6 +83,13 @@ class Process:
 
     def signal(self, number):
         os.kill(self.pid, number)
+        if number in (signal.SIGCONT, signal.SIGKILL):
+            self.wake()
+
+    def wake(self):
+        """nsenter stops when its child does, does not go on with it, and while it is stopped nobody buries the child."""
+        if self.alive():
+            self.popen.send_signal(signal.SIGCONT)
 
     def wait(self, deadline=15.0):
         try:
@@ -204,7 +211,7 @@ class Host:
         for stream in (self.holder.stdin, self.holder.stdout, self.holder.stderr):
             with contextlib.suppress(OSError):
                 stream.close()
-        self.holder.wait(15)
+        self.holder.wait(30)
 
     def forget(self):
         """After close(): the namespaces themselves go."""
@@ -260,6 +267,8 @@ class Lab:
         if self not in _open_labs:
             return
         _open_labs.remove(self)
+        for process in self.processes:
+            process.wake()
         for host in self.hosts.values():
             host.close()
         for process in self.processes:
