@@ -38,11 +38,11 @@ std::vector<Shortage> pools_without_spare(const std::vector<model::Block>& block
   return out;
 }
 
-ClaimsOutcome claim_blocks(kv::Store* cluster, const std::string& node_name, const std::vector<Shortage>& shortages, int64_t now) {
+ClaimsOutcome claim_blocks(kv::Store* cluster, const model::Identity& self, const std::vector<Shortage>& shortages, int64_t now) {
   ClaimsOutcome out;
   if (cluster == nullptr) return out;
   for (const Shortage& shortage : shortages) {
-    auto claim = ipam::claim_block(*cluster, node_name, shortage.pool, shortage.use, std::nullopt, now);
+    auto claim = ipam::claim_block(*cluster, self, shortage.pool, shortage.use, std::nullopt, now);
     if (claim) {
       out.claimed.push_back(*std::move(claim));
       continue;

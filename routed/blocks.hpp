@@ -27,6 +27,6 @@ struct ClaimsOutcome {
   std::optional<Error> failure;  // a pool that has no block left is none
 };
 // For the thread of the cluster store, which may be nullptr.
-ClaimsOutcome claim_blocks(kv::Store* cluster, const std::string& node_name, const std::vector<Shortage>& shortages, int64_t now);
+ClaimsOutcome claim_blocks(kv::Store* cluster, const model::Identity& self, const std::vector<Shortage>& shortages, int64_t now);
 
 }  // namespace firn::routed

@@ -44,6 +44,16 @@ std::vector<Error> Remote::take(const ClusterUpdate& update) {
   return unreadable;
 }
 
+std::vector<std::string> Remote::silent_nodes() const {
+  std::vector<std::string> out;
+  const auto nodes = records_.keys(keys::nodes);
+  for (const std::string& key : nodes) {
+    const std::string name = key.substr(keys::nodes.size());
+    if (name != self_ && !records_.has(keys::beat(name)) && !records_.has(keys::loss(name))) out.push_back(name);
+  }
+  return out;
+}
+
 void Remote::take_whole(const ClusterUpdate& update, std::vector<Error>& unreadable) {
   ClusterView view;
   view.self = self_;

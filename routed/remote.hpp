@@ -21,6 +21,8 @@ class Remote {
   // nullptr before the cluster has been read whole, once.
   kv::Store* records() { return read_ ? &records_ : nullptr; }
   bool is_read() const { return read_; }
+  // Nodes without a beat, of which nobody has noted that they are lost.
+  std::vector<std::string> silent_nodes() const;
 
  private:
   void take_whole(const ClusterUpdate& update, std::vector<Error>& unreadable);
