@@ -107,11 +107,6 @@ Result<std::vector<model::Claim>> claims_in(kv::Transaction& tx, const std::stri
   return out;
 }
 
-Status done(Result<kv::Revision> committed) {
-  if (!committed) return std::move(committed).error();
-  return {};
-}
-
 }  // namespace
 
 Result<model::Claim> claim_block(kv::Store& cluster, const model::Identity& self, const std::string& pool_name, model::Use use,
@@ -158,8 +153,8 @@ Result<model::Claim> claim_block(kv::Store& cluster, const model::Identity& self
   return claim;
 }
 
-Status give_up_block(kv::Store& cluster, const model::Claim& claim) {
-  return done(cluster.transact([&](kv::Transaction& tx) -> Status {
+Result<kv::Revision> give_up_block(kv::Store& cluster, const model::Claim& claim) {
+  return cluster.transact([&](kv::Transaction& tx) -> Status {
     auto existing = claim_at(tx, claim.pool, claim.prefix);
     if (!existing) return std::move(existing).error();
     if (!existing->has_value()) return {};
@@ -169,7 +164,7 @@ Status give_up_block(kv::Store& cluster, const model::Claim& claim) {
     }
     tx.erase(keys::claim(claim.pool, claim.prefix));
     return {};
-  }));
+  });
 }
 
 Result<std::vector<model::Claim>> claims_of(kv::Store& cluster, const std::string& node) {

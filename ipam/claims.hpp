@@ -19,7 +19,8 @@ namespace firn::ipam {
 // node's labels do not match its selector, or check_identity() refuses), not_found.
 Result<model::Claim> claim_block(kv::Store& cluster, const model::Identity& self, const std::string& pool, model::Use use,
                                  const std::optional<Address>& wanted, int64_t now);
-Status give_up_block(kv::Store& cluster, const model::Claim& claim);
+// Returns a revision of the cluster store at which the claim is gone. Code::conflict: it is another node's.
+Result<kv::Revision> give_up_block(kv::Store& cluster, const model::Claim& claim);
 Result<std::vector<model::Claim>> claims_of(kv::Store& cluster, const std::string& node);
 
 // The BlockSource of a single host, where the plugin itself opens the cluster store: a block that this node has claimed and the

@@ -15,10 +15,11 @@ namespace keys = model::keys;
 
 constexpr size_t most_holders_named = 20;
 // Each round that must be done again means that a block left this host meanwhile, which few things do.
-constexpr int most_rounds = 16;
+constexpr int most_rounds = 8;
 
 // The cluster's side, read in one transaction.
 struct ClusterState {
+  kv::Revision revision = 0;
   std::map<std::string, model::Pool> pools;         // with their overhead, as the node store has them
   std::map<std::string, std::string> reservations;  // key -> record
   std::vector<model::Claim> claims;                 // of this node, under the pools' names of now
@@ -52,10 +53,11 @@ Result<ClusterState> read_cluster(kv::Store& cluster, const std::string& node) {
     return {};
   });
   if (!done) return std::move(done).error();
+  out.revision = *done;
   return out;
 }
 
-Status drop_pool_here(kv::Transaction& tx, const std::string& name) {
+Status drop_pool_here(kv::Transaction& tx, const std::string& name, kv::Revision revision) {
   for (const model::Use use : {model::Use::routed, model::Use::bridged}) {
     for (const std::string& prefix : {keys::blocks_of(use, name), keys::available_of(use, name)}) {
       auto entries = tx.range(prefix);
@@ -64,11 +66,11 @@ Status drop_pool_here(kv::Transaction& tx, const std::string& name) {
     }
   }
   tx.erase(keys::pool(name));
-  return records::raise_ownership(tx);
+  return records::raise_ownership(tx, revision);
 }
 
 // The same block under another pool's name, with its queue and its leases.
-Status rename_block(kv::Transaction& tx, const records::BlockName& name, const std::string& pool) {
+Status rename_block(kv::Transaction& tx, const records::BlockName& name, const std::string& pool, kv::Revision revision) {
   const std::string key = keys::block(name.use, name.pool, name.prefix);
   auto block = records::block(tx, key);
   if (!block) return std::move(block).error();
@@ -92,7 +94,7 @@ Status rename_block(kv::Transaction& tx, const records::BlockName& name, const s
     lease->pool = pool;
     tx.put(entry.key, model::encode(*lease));
   }
-  return records::raise_ownership(tx);
+  return records::raise_ownership(tx, revision);
 }
 
 // Brings one node store to the state; one object of this runs in one transaction.
@@ -130,7 +132,7 @@ class Copy {
       const auto claimed = pool_of.find({name->prefix, name->use});
       if (claimed == pool_of.end() || claimed->second == name->pool || named(wanted_, claimed->second) == nullptr) continue;
       changed = true;
-      if (auto done = rename_block(tx_, *name, claimed->second); !done) return done;
+      if (auto done = rename_block(tx_, *name, claimed->second, state_.revision); !done) return done;
     }
     return {};
   }
@@ -142,7 +144,7 @@ class Copy {
       if (!holders) return std::move(holders).error();
       if (holders->empty()) {
         changed = true;
-        if (auto dropped = drop_pool_here(tx_, pool.name); !dropped) return dropped;
+        if (auto dropped = drop_pool_here(tx_, pool.name, state_.revision); !dropped) return dropped;
       } else if (!pool.disabled) {
         // Deleted behind our back: its addresses live on, and no new one is leased.
         changed = true;
@@ -234,28 +236,28 @@ std::string holders_text(const std::vector<std::string>& holders) {
   return text;
 }
 
-Status drop_unused_pool(kv::Transaction& tx, const model::Pool& pool) {
+Status drop_unused_pool(kv::Transaction& tx, const model::Pool& pool, kv::Revision revision) {
   auto holders = holders_here(tx, pool.name, pool.cidr);
   if (!holders) return std::move(holders).error();
-  if (holders->empty()) return drop_pool_here(tx, pool.name);
+  if (holders->empty()) return drop_pool_here(tx, pool.name, revision);
   return make_error(Code::conflict, "pool " + pool.name + " is in use by " + std::to_string(holders->size()) + " addresses: " +
                                         holders_text(*holders) + "; stop them first, or disable the pool so that it empties");
 }
 
 Result<bool> mirror(kv::Store& cluster, kv::Store& node, const std::string& node_name) {
+  kv::Revision seen = 0, known = 0;
   for (int round = 0; round < most_rounds; ++round) {
-    auto before = node.get(keys::ownership);
-    if (!before) return std::move(before).error();
     auto state = read_cluster(cluster, node_name);
     if (!state) return std::move(state).error();
-    bool stale = false, changed = false;
+    seen = state->revision;
+    bool changed = false;
     std::optional<Error> refused;
     auto committed = node.transact([&](kv::Transaction& tx) -> Status {
-      auto now = records::ownership(tx);
-      if (!now) return std::move(now).error();
+      auto owned = records::ownership(tx);
+      if (!owned) return std::move(owned).error();
+      known = *owned;
       // A block has left this host since: what was read of the cluster may still say that it is here.
-      stale = *now != (before->has_value() ? (*before)->value : "");
-      if (stale) return {};
+      if (seen < known) return {};
       Copy copy(tx, *state);
       auto done = copy.run();
       changed = copy.changed;
@@ -263,11 +265,22 @@ Result<bool> mirror(kv::Store& cluster, kv::Store& node, const std::string& node
       return done;
     });
     if (!committed) return std::move(committed).error();
-    if (stale) continue;
+    if (seen < known) continue;
     if (refused) return *std::move(refused);
     return changed;
   }
-  return make_error(Code::unavailable, "other processes change this host's blocks all the time; try again");
+  return make_error(Code::unavailable, "the cluster store is at revision " + std::to_string(seen) + ", and this host's blocks are as of " +
+                                           std::to_string(known) +
+                                           "; if it was restored from a copy, 'firnctl cluster accept' takes it as it is now");
+}
+
+Status forget_revision(kv::Store& node) {
+  auto done = node.transact([](kv::Transaction& tx) -> Status {
+    tx.erase(keys::ownership);
+    return {};
+  });
+  if (!done) return std::move(done).error();
+  return {};
 }
 
 }  // namespace firn::ipam

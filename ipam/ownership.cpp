@@ -100,7 +100,7 @@ Settled settle_blocks(kv::Store& cluster, const model::Identity& self, const std
     // The others may be lost all the same.
     if (!done) out.refused = std::move(done).error();
     else if (outcome == Outcome::claimed_again) out.claimed.push_back(block);
-    else if (outcome == Outcome::lost) out.lost.push_back({block, owner});
+    else if (outcome == Outcome::lost) out.lost.push_back({block, owner, *done});
     if (out.refused && !out.refused->is(Code::denied)) break;
   }
   return out;
@@ -110,14 +110,15 @@ Result<std::vector<std::string>> drop_blocks(kv::Store& node, const std::vector<
   std::vector<std::string> holders;
   auto done = node.transact([&](kv::Transaction& tx) -> Status {
     holders.clear();
-    for (const auto& [block, owner] : lost) {
+    for (const auto& [block, owner, revision] : lost) {
       auto here = holders_here(tx, block.pool, block.prefix);
       if (!here) return std::move(here).error();
       holders.insert(holders.end(), here->begin(), here->end());
       tx.erase(keys::block(block.use, block.pool, block.prefix));
       tx.erase(keys::available(block.use, block.pool, block.prefix));
+      if (auto raised = records::raise_ownership(tx, revision); !raised) return raised;
     }
-    return records::raise_ownership(tx);
+    return {};
   });
   if (!done) return std::move(done).error();
   return holders;

@@ -26,6 +26,7 @@ struct Settled {
   struct Lost {
     model::Block block;
     std::string owner;
+    kv::Revision revision = 0;  // at which it was so
   };
   std::vector<model::Block> claimed;  // nobody had them: claimed again
   std::vector<Lost> lost;             // another node has them

@@ -21,19 +21,6 @@ Status named(const model::Pool& pool, Status status) {
   return status ? Status() : Status(std::move(status).error().context("pool " + pool.name));
 }
 
-// Claims under its name are on their way into another pool, or the other way round.
-Status check_not_moving(kv::Transaction& tx, const model::Pool& pool) {
-  auto pools = records::pools(tx);
-  if (!pools) return std::move(pools).error();
-  for (const model::Pool& other : *pools) {
-    const bool from_here = std::find(other.moving_from.begin(), other.moving_from.end(), pool.name) != other.moving_from.end();
-    if (!from_here && (other.name != pool.name || other.moving_from.empty())) continue;
-    return make_error(Code::conflict, "pool " + other.name + " takes blocks over from " + other.moving_from.front() +
-                                          "; complete that first with 'firnctl pool resume'");
-  }
-  return {};
-}
-
 // Removes up to claims_at_once claims of a closed pool, at last the pool. `gone`: nothing is left.
 Status remove_some(kv::Transaction& tx, const std::string& name, const std::string& node_name, bool& gone) {
   gone = false;
@@ -117,6 +104,18 @@ Status check_overlap(const std::vector<model::Pool>& pools, const model::Pool& p
                                         " (" + other->cidr.to_string() + ")");
 }
 
+Status check_not_moving(kv::Transaction& tx, const model::Pool& pool) {
+  auto pools = records::pools(tx);
+  if (!pools) return std::move(pools).error();
+  for (const model::Pool& other : *pools) {
+    const bool from_here = std::find(other.moving_from.begin(), other.moving_from.end(), pool.name) != other.moving_from.end();
+    if (!from_here && (other.name != pool.name || other.moving_from.empty())) continue;
+    return make_error(Code::conflict, "pool " + other.name + " takes blocks over from " + other.moving_from.front() +
+                                          "; complete that first with 'firnctl pool resume'");
+  }
+  return {};
+}
+
 Status create_pool(kv::Store& cluster, const model::Pool& pool) {
   if (auto sound = validate(pool); !sound) return named(pool, std::move(sound));
   return done(cluster.transact([&](kv::Transaction& tx) -> Status {
@@ -150,7 +149,7 @@ Status delete_pool(kv::Store& cluster, kv::Store& node, const std::string& name,
     auto pool = records::pool(tx, name);
     if (!pool) return std::move(pool).error();
     here = std::move(*pool);
-    if (here && here->node_only) return drop_unused_pool(tx, *here);
+    if (here && here->node_only) return drop_unused_pool(tx, *here, 0);
     return {};
   });
   if (!looked) return std::move(looked).error();
@@ -178,8 +177,9 @@ Status delete_pool(kv::Store& cluster, kv::Store& node, const std::string& name,
     tx.put(keys::pool(name), model::encode(**pool));
     return {};
   };
-  if (auto closed = cluster.transact(close); !closed) return std::move(closed).error();
-  auto dropped = node.transact([&](kv::Transaction& tx) -> Status { return drop_unused_pool(tx, before); });
+  auto at = cluster.transact(close);
+  if (!at) return std::move(at).error();
+  auto dropped = node.transact([&](kv::Transaction& tx) -> Status { return drop_unused_pool(tx, before, *at); });
   if (!dropped) {
     if (!before.disabled) {
       const auto reopened = cluster.transact([&](kv::Transaction& tx) -> Status {
@@ -194,9 +194,10 @@ Status delete_pool(kv::Store& cluster, kv::Store& node, const std::string& name,
   for (bool gone = false; !gone;) {
     auto removed = cluster.transact([&](kv::Transaction& tx) { return remove_some(tx, name, node_name, gone); });
     if (!removed) return std::move(removed).error();
+    at = removed;
   }
   // A mirror() in between may have copied the closed pool back.
-  return done(node.transact([&](kv::Transaction& tx) { return drop_unused_pool(tx, before); }));
+  return done(node.transact([&](kv::Transaction& tx) { return drop_unused_pool(tx, before, *at); }));
 }
 
 }  // namespace firn::ipam

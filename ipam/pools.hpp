@@ -20,6 +20,8 @@ Status validate(const model::Pool& pool);
 Status may_become(const model::Pool& before, const model::Pool& now);
 // Code::conflict names the other pool that it overlaps with.
 Status check_overlap(const std::vector<model::Pool>& pools, const model::Pool& pool);
+// Code::conflict: claims under its name are on their way into another pool, or the other way round (reshape.hpp).
+Status check_not_moving(kv::Transaction& tx, const model::Pool& pool);
 // The range of addresses of special use (loopback, link-local, multicast ...) that the CIDR overlaps: no container can use those.
 std::optional<Prefix> special_use(const Prefix& cidr);
 // Code::conflict names the overlapping pool; Code::exists for a taken name.

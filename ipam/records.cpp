@@ -242,18 +242,22 @@ model::Claim as_of_now(const std::vector<model::Pool>& pools, model::Claim claim
   return claim;
 }
 
-Result<std::string> ownership(kv::Transaction& tx) {
+Result<kv::Revision> ownership(kv::Transaction& tx) {
   auto value = tx.get(keys::ownership);
   if (!value) return std::move(value).error();
-  return value->value_or("");
+  kv::Revision revision = 0;
+  if (!value->has_value()) return revision;
+  const char* const end = (*value)->data() + (*value)->size();
+  if (const auto [at, ec] = std::from_chars((*value)->data(), end, revision); ec != std::errc{} || at != end) {
+    return unreadable(keys::ownership, make_error(Code::invalid, "it is no number"));
+  }
+  return revision;
 }
 
-Status raise_ownership(kv::Transaction& tx) {
-  auto count = ownership(tx);
-  if (!count) return std::move(count).error();
-  uint64_t number = 0;
-  std::from_chars(count->data(), count->data() + count->size(), number);
-  tx.put(keys::ownership, std::to_string(number + 1));
+Status raise_ownership(kv::Transaction& tx, kv::Revision revision) {
+  auto known = ownership(tx);
+  if (!known) return std::move(known).error();
+  if (revision > *known) tx.put(keys::ownership, std::to_string(revision));
   return {};
 }
 

@@ -65,9 +65,10 @@ const model::Pool* pool_with(const std::vector<model::Pool>& pools, const Prefix
 // The claim under the name of the pool that has its addresses now.
 model::Claim as_of_now(const std::vector<model::Pool>& pools, model::Claim claim);
 
-// keys::ownership: "" at first. raise() belongs into every transaction that takes a block or its name away.
-Result<std::string> ownership(kv::Transaction& tx);
-Status raise_ownership(kv::Transaction& tx);
+// keys::ownership, 0 at first. Every transaction that takes a block or its name away raises it to the revision at which the cluster
+// store said so.
+Result<kv::Revision> ownership(kv::Transaction& tx);
+Status raise_ownership(kv::Transaction& tx, kv::Revision revision);
 
 // The first pool other than `name` that overlaps with the CIDR.
 std::optional<model::Pool> overlapping(const std::vector<model::Pool>& pools, const std::string& name, const Prefix& cidr);

@@ -132,6 +132,7 @@ void Daemon::resync() {
   keep_fence();
   note_lost_nodes();
   reconcile();
+  schedule_blocks();  // what cooled may be given back now
   give_memory_back();
 }
 

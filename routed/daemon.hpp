@@ -76,8 +76,10 @@ class Daemon {
   void note_lost_nodes();
   void settle(bool all);
   void take_settled(const ipam::Settled& settled, bool all);
+  void watch_pools();
   void claim_ahead();
   void take_claims(const ClaimsOutcome& outcome);
+  void give_back();
   void begin_boot();
   void note_failure(const std::string& topic, const Error& error);
   std::optional<Error> listen();
@@ -114,6 +116,7 @@ class Daemon {
   bool trim_due_ = false;     // a whole listing was taken in
   bool settling_ = false;     // a job that settles blocks is on its way
   bool claiming_ = false;     // a job that claims blocks is on its way
+  bool giving_back_ = false;  // one that gives some back
   std::chrono::steady_clock::time_point claim_again_{};
   bool boot_begun_ = false;
   int64_t started_at_ = 0;

@@ -135,6 +135,7 @@ Gauges Daemon::gauges() {
     for (const bird::Channel& channel : session.channels) peer.channels.push_back({channel.name, channel.imported, channel.exported});
     out.peers.push_back(std::move(peer));
   }
+  for (const Remote::PoolState& pool : remote_.pools()) out.cluster_pools.push_back({pool.name, pool.blocks, pool.unclaimed});
   if (intake_.node() == nullptr) return out;
   auto usage = ipam::Allocator(*intake_.node(), clock_, {}).usage();
   if (!usage) {

@@ -4,6 +4,7 @@
 
 #include "ipam/allocator.hpp"
 #include "ipam/claims.hpp"
+#include "ipam/give_back.hpp"
 #include "ipam/identity.hpp"
 #include "ipam/mirror.hpp"
 #include "ipam/nodes.hpp"
@@ -60,11 +61,14 @@ void Daemon::maintain() {
     if (std::exchange(copy_due_, false)) {
       const auto copied = ipam::mirror(*remote_.records(), *intake_.node(), self_.name);
       if (!copied) {
-        note_failure("blocks", copied.error());
         copy_due_ = true;
+        // unavailable: what was read is older than what this host gave back; the news is on its way.
+        if (!copied.error().is(Code::unavailable)) note_failure("blocks", copied.error());
       }
     }
     settle(false);
+    watch_pools();
+    give_back();
     claim_ahead();
   }
   // Our routes first: when a pool leaves mode bgp, BIRD takes its own away.
@@ -129,7 +133,7 @@ void Daemon::take_settled(const ipam::Settled& settled, bool all) {
   if (!settled.lost.empty()) {
     const auto holders = ipam::drop_blocks(*intake_.node(), settled.lost);
     if (!holders) return note_failure("blocks", holders.error());
-    for (const auto& [block, owner] : settled.lost) {
+    for (const auto& [block, owner, revision] : settled.lost) {
       log_.error("block " + block.prefix.to_string() + " of pool " + block.pool + " is node " + owner +
                  "'s now: it is no longer routed or leased here");
     }
@@ -163,6 +167,45 @@ void Daemon::take_cluster_state() {
   else note_failure("cluster", make_error(Code::unavailable, cluster_->trouble()));
   keep_fence();
   if (cluster_->present()) schedule_blocks();
+}
+
+// Blocks that are empty beyond the high-water mark, and those in the parts that pools give up, once nothing of them is leased or
+// cools. After a kill this finds what it has begun.
+void Daemon::give_back() {
+  if (giving_back_ || !cluster_->present()) return;
+  const int64_t cooled = clock_.unix_seconds() - ipam::Options{}.cooldown.count();
+  const auto here = ipam::blocks_here(*intake_.node());
+  if (!here) return note_failure("blocks", here.error());
+  if (const auto spare = blocks_above_high_water(*here, cooled); !spare.empty() && cluster_->refused().empty()) {
+    if (const auto done = ipam::mark_unused(*intake_.node(), spare, self_.name, cooled); !done)
+      return note_failure("blocks", done.error());
+  }
+  auto marked = ipam::mark_closed(*remote_.records(), *intake_.node(), self_.name, cooled);
+  if (!marked) return note_failure("blocks", marked.error());
+  if (marked->empty()) return;
+  giving_back_ = true;
+  cluster_->post([this, marked = *std::move(marked)](kv::Store* cluster) {
+    auto outcome = cluster != nullptr ? ipam::give_up(*cluster, marked) : ipam::GiveUpOutcome{};
+    return [this, outcome = std::move(outcome)] {
+      giving_back_ = false;
+      if (outcome.failure) note_failure("blocks", *outcome.failure);
+      for (const ipam::GivenUp& one : outcome.given)
+        log_.info("gave a block back: " + one.claim.prefix.to_string() + " of pool " + one.claim.pool);
+      if (intake_.node() == nullptr) return;
+      if (const auto done = ipam::forget(*intake_.node(), outcome.given); !done) note_failure("blocks", done.error());
+    };
+  });
+}
+
+// Said before it hurts: a host that needs a block of a pool that has none left borrows, or attaches nothing.
+void Daemon::watch_pools() {
+  for (const Remote::PoolState& pool : remote_.pools()) {
+    if (pool.unclaimed > pool.blocks / 10 || (pool.own == 0 && pool.unclaimed > 0)) continue;
+    log_.repeated(Level::warning, "end of pool " + pool.name,
+                  "pool " + pool.name + " comes to its end: " + std::to_string(static_cast<uint64_t>(pool.unclaimed)) + " of " +
+                      std::to_string(static_cast<uint64_t>(pool.blocks)) +
+                      " blocks are unclaimed; make another pool and name both in ipam.pools, or extend it ('firnctl pool resize')");
+  }
 }
 
 void Daemon::claim_ahead() {

@@ -40,8 +40,8 @@ inline constexpr std::string_view boot = "boot";           // value: boot id at 
 inline constexpr std::string_view blocks = "block/";
 inline constexpr std::string_view leases = "lease/";
 inline constexpr std::string_view endpoints = "endpoint/";
-// A count of the transactions that took a block, or its name, away from this host: who adopts blocks by what the cluster store
-// said must find it as it was before that was read.
+// The revision of the cluster store at which a block, or its name, was last taken away from this host: an older view of the
+// cluster says nothing about blocks here.
 inline constexpr std::string_view ownership = "ownership";
 inline constexpr std::string_view returned = "returned/";  // blocks on their way back to the cluster
 std::string returned_block(const Prefix& prefix);

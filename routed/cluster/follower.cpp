@@ -38,6 +38,7 @@ Result<ClusterUpdate> Follower::poll() {
   }
   auto update = changes->keys.size() > most_single_reads ? list() : read(changes->keys);
   if (update) revision_ = changes->revision;
+  if (update && !update->whole) update->revision = revision_;
   return update;
 }
 
@@ -46,7 +47,7 @@ Result<ClusterUpdate> Follower::list() {
   bool member = false;
   const std::string own = keys::node(self_);
   const auto done = store_->transact([&](kv::Transaction& tx) -> Status {
-    update = {true, {}};
+    update = {true, 0, {}};
     member = false;
     for (const std::string_view prefix : followed) {
       auto entries = tx.range(prefix);
@@ -64,6 +65,7 @@ Result<ClusterUpdate> Follower::list() {
   stranger_ = !member;
   if (stranger_) return make_error(Code::not_found, "the cluster store has no node \"" + self_ + "\"");
   listed_ = true;
+  update.revision = *done;
   return update;
 }
 

@@ -17,6 +17,7 @@ namespace firn::routed {
 
 struct ClusterUpdate {
   bool whole = false;                                                       // all there is: what is not in it is gone
+  kv::Revision revision = 0;                                                // with this the view is at least of that revision
   std::vector<std::pair<std::string, std::optional<std::string>>> records;  // nothing: gone
   bool empty() const { return !whole && records.empty(); }
 };

@@ -36,7 +36,7 @@ Result<kv::Revision> ClusterRecords::transact(const Body& body) {
   Reader reader(records_);
   if (auto done = body(reader); !done) return std::move(done).error();
   if (reader.wrote()) return read_only();
-  return kv::Revision{0};
+  return revision_;
 }
 
 std::vector<std::string> ClusterRecords::keys(std::string_view prefix) const {
@@ -55,7 +55,7 @@ Result<std::optional<kv::Entry>> ClusterRecords::get(std::string_view key) {
 Result<kv::Listing> ClusterRecords::range(std::string_view prefix) {
   auto entries = Reader(records_).range(prefix, 0, {});
   if (!entries) return std::move(entries).error();
-  return kv::Listing{*std::move(entries), 0};
+  return kv::Listing{*std::move(entries), revision_};
 }
 
 Result<kv::Changes> ClusterRecords::changes(kv::Revision, std::string_view) { return read_only(); }
