@@ -67,7 +67,7 @@ _firnctl() {
         valued="-o --output --state-dir --socket --as --address --label"
         ;;
       "firnctl pool")
-        words="create list show set delete" names=""
+        words="create list show set delete resize split merge resume" names=""
         options="--help"
         valued=""
         ;;
@@ -92,6 +92,26 @@ _firnctl() {
         valued="-o --output --state-dir --socket --mode --node-selector"
         ;;
       "firnctl pool delete")
+        words="" names="pool"
+        options="--help --output --state-dir --socket"
+        valued="-o --output --state-dir --socket"
+        ;;
+      "firnctl pool resize")
+        words="" names="pool"
+        options="--help --output --state-dir --socket --drain --wait"
+        valued="-o --output --state-dir --socket --wait"
+        ;;
+      "firnctl pool split")
+        words="" names="pool"
+        options="--help --output --state-dir --socket --into"
+        valued="-o --output --state-dir --socket --into"
+        ;;
+      "firnctl pool merge")
+        words="" names="pool"
+        options="--help --output --state-dir --socket --into"
+        valued="-o --output --state-dir --socket --into"
+        ;;
+      "firnctl pool resume")
         words="" names="pool"
         options="--help --output --state-dir --socket"
         valued="-o --output --state-dir --socket"

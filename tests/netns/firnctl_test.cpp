@@ -292,6 +292,35 @@ TEST_F(FirnctlTest, APoolInUseIsNotDeleted) {
   EXPECT_EQ(ctl({"pool", "list"}).err, "no pools; make one with: firnctl pool create NAME CIDR\n");
 }
 
+TEST_F(FirnctlTest, PoolsChangeWhileContainersRun) {
+  init();
+  lease("c1");
+  EXPECT_EQ(good({"pool", "resize", "web", "10.44.0.0/15"}), "pool web is 10.44.0.0/15 now\n");
+  EXPECT_EQ(good({"pool", "resize", "web", "10.44.0.0/16"}), "pool web is 10.44.0.0/16 now\n");
+  EXPECT_THAT(bad(2, {"pool", "resize", "web", "10.50.0.0/16"}), HasSubstr("neither contains 10.44.0.0/16"));
+  EXPECT_THAT(bad(6, {"pool", "resize", "web", "10.44.128.0/17"}),
+              HasSubstr("pool web stays 10.44.0.0/16: outside of 10.44.128.0/17 are addresses of web/c1/eth0 (10.44.0.0)"));
+  EXPECT_THAT(good({"pool", "resize", "web", "10.44.128.0/17", "--drain", "--wait", "0"}),
+              HasSubstr("blocks are in use, or cool: 10.44.0.0/26 (node node-a); addresses of this host: web/c1/eth0 (10.44.0.0)"));
+  EXPECT_THAT(good({"pool", "list"}), HasSubstr("enabled, shrinking to 10.44.128.0/17"));
+  EXPECT_THAT(good({"pool", "resume"}), HasSubstr("pool web (10.44.0.0/16) goes on shrinking"));
+  EXPECT_EQ(good({"pool", "resize", "web", "10.44.0.0/16"}), "pool web is 10.44.0.0/16 now\n");
+
+  EXPECT_THAT(bad(2, {"pool", "split", "web", "--into", "a"}), HasSubstr("2 to 32 parts"));
+  EXPECT_THAT(bad(2, {"pool", "split", "web", "--into", "a=10.44.0.0/33,b"}), HasSubstr("--into"));
+  EXPECT_EQ(good({"pool", "split", "web", "--into", "web=10.44.0.0/17,edge=10.44.128.0/17"}),
+            "pool web is web (10.44.0.0/17), edge (10.44.128.0/17) now\n");
+  EXPECT_THAT(good({"pool", "split", "web", "--into", "one,two"}),
+              HasSubstr("CNI configurations that name web must name one of these"));
+  EXPECT_THAT(good({"ipam", "show", "--address", "10.44.0.0"}), HasSubstr("Holder:   web/c1/eth0"));
+  EXPECT_THAT(good({"ipam", "show"}), HasSubstr("10.44.0.0/26   one"));
+  EXPECT_EQ(good({"ipam", "check"}), "no problems\n");
+  EXPECT_THAT(bad(2, {"pool", "merge", "one", "edge", "--into", "all"}), HasSubstr("are together no CIDR"));
+  EXPECT_EQ(good({"pool", "merge", "one", "two", "edge", "--into", "web"}), "the pools one, two, edge are pool web (10.44.0.0/16) now\n");
+  EXPECT_EQ(good({"pool", "resume"}), "nothing was left half-way\n");
+  EXPECT_EQ(good({"ipam", "check"}), "no problems\n");
+}
+
 TEST_F(FirnctlTest, Reservations) {
   init();
   lease("c1");
@@ -760,7 +789,7 @@ TEST_F(FirnctlTest, BashCompletes) {
     return outcome.out;
   };
   EXPECT_EQ(complete("firnctl po", 1), "pool\n");
-  EXPECT_EQ(complete("firnctl pool ''", 2), "create list show set delete\n");
+  EXPECT_EQ(complete("firnctl pool ''", 2), "create list show set delete resize split merge resume\n");
   EXPECT_EQ(complete("firnctl -o json bgp peer s", 5), "show set\n");
   EXPECT_EQ(complete("firnctl bgp peer set --no-b", 4), "--no-bfd\n");
   EXPECT_EQ(complete("firnctl pool list -o ''", 4), "table json yaml\n");
