@@ -5,6 +5,7 @@
 #include "cli/kind.hpp"
 #include "cli/nouns.hpp"
 #include "cli/parse.hpp"
+#include "lib/model/bgp.hpp"
 #include "lib/model/keys.hpp"
 
 namespace firn::cli {

@@ -7,6 +7,7 @@
 #include "cli/bgp.hpp"
 #include "cli/kind.hpp"
 #include "cli/parse.hpp"
+#include "lib/model/bgp.hpp"
 #include "lib/model/keys.hpp"
 #include "lib/model/names.hpp"
 

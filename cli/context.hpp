@@ -113,7 +113,7 @@ template <class T>
 std::string encode_all(const std::vector<T>& records) {
   json::Writer w;
   w.begin_array();
-  for (const T& record : records) w.raw(model::encode(record));
+  for (const T& record : records) w.raw(encode(record));
   return std::move(w.end_array()).take();
 }
 

@@ -20,6 +20,7 @@
 #include "lib/base/file.hpp"
 #include "lib/base/unique_fd.hpp"
 #include "lib/kv/sqlite/sqlite_store.hpp"
+#include "lib/model/bgp.hpp"
 #include "lib/model/keys.hpp"
 #include "lib/model/names.hpp"
 

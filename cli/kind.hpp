@@ -73,7 +73,7 @@ Kind erased(Description<T> d) {
     if (source.strict && d.validate) {
       if (auto good = d.validate(*record); !good) return std::move(good).error();
     }
-    return Record{d.name(*record), model::encode(*record)};
+    return Record{d.name(*record), encode(*record)};
   };
   // From here on the texts come from read().
   kind.row = [d](model::Source source) { return d.row(*d.decode(source)); };
@@ -118,7 +118,7 @@ template <class T>
 Exit print_yaml(const Context& context, const Kind& kind, const std::vector<T>& records) {
   std::vector<std::string> documents;
   for (const T& record : records) {
-    if (auto read = kind.read(model::encode(record))) documents.push_back(document_of(kind, *read, true));
+    if (auto read = kind.read(encode(record))) documents.push_back(document_of(kind, *read, true));
   }
   return print_yaml(context, documents);
 }

@@ -11,7 +11,7 @@
 
 #include "cli/command.hpp"
 #include "lib/addr/addr.hpp"
-#include "lib/model/records.hpp"
+#include "lib/model/bgp.hpp"
 
 namespace firn::cli {
 

@@ -5,6 +5,7 @@
 #include "cli/daemon_view.hpp"
 #include "cli/parse.hpp"
 #include "ipam/rebuild.hpp"
+#include "lib/model/bgp.hpp"
 #include "lib/model/keys.hpp"
 #include "lib/netlink/kernel.hpp"
 

@@ -4,6 +4,7 @@
 #include "cli/daemon_view.hpp"
 #include "cli/nouns.hpp"
 #include "cli/parse.hpp"
+#include "lib/model/bgp.hpp"
 #include "lib/model/keys.hpp"
 
 namespace firn::cli {

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "lib/base/file.hpp"
+#include "lib/model/bgp.hpp"
 #include "lib/model/keys.hpp"
 
 namespace firn::routed {

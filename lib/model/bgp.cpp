@@ -1,8 +1,8 @@
 // Codecs of the BGP records. Ranges follow RFC 4271 (hold time 0 or at least 3), RFC 4724 (restart time of 12 bits),
 // RFC 6996 and RFC 7607 (AS 0 is not usable).
+#include "lib/model/bgp.hpp"
 #include "lib/model/codec.hpp"
 #include "lib/model/names.hpp"
-#include "lib/model/records.hpp"
 
 namespace firn::model {
 

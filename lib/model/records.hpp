@@ -1,5 +1,5 @@
-// The records that programs share through the stores: plain structs, their JSON codec, their keys.
-// The formats are specified in docs/ipam.md (addresses) and docs/bgp.md (BGP); every record carries "v":1.
+// The records that programs share through the stores: plain structs, their JSON codec, their keys. Those of BGP: bgp.hpp.
+// The formats are specified in docs/ipam.md; every record carries "v":1.
 // decode_* treats its input as hostile: a wrong field is Code::invalid with a JSON pointer. Pure; thread safety: plain values.
 #pragma once
 
@@ -133,46 +133,6 @@ struct Node {
   bool operator==(const Node&) const = default;
 };
 
-// Key: bgp/settings.
-struct BgpSettings {
-  uint32_t as_number = 64512;
-  std::optional<Address> router_id;  // IPv4 form; default: the node's first IPv4 address
-  bool operator==(const BgpSettings&) const = default;
-};
-
-// A prefix rule of a peer's import or export filter: prefixes inside `within` whose length is least..most.
-struct PrefixRule {
-  bool accept = true;
-  Prefix within;
-  int least = 0;
-  int most = 0;
-  bool operator==(const PrefixRule&) const = default;
-};
-
-// Key: bgp/peer/NAME.
-struct BgpPeer {
-  std::string name;  // [a-z][a-z0-9-]*, up to 48 bytes
-  std::string node;  // only on this node; "": on every node
-  Address address;
-  uint32_t as_number = 0;
-  uint16_t port = 179;
-  std::string interface;       // needed for a link-local address
-  std::optional<Address> source;
-  std::string password_file;   // read by firn-routed, 0600, never stored here
-  int multihop = 0;            // 0: directly connected; 1..255 hops
-  bool ttl_security = false;   // RFC 5082
-  bool passive = false;
-  int hold_time = 240;         // seconds, 0 or 3..65535
-  int keepalive_time = 80;     // seconds, 0 (a third of hold_time) or 1..65535
-  int connect_retry = 5;       // seconds, 1..65535
-  bool graceful_restart = true;
-  int graceful_restart_time = 120;  // seconds, 1..4095
-  bool bfd = false;
-  std::vector<PrefixRule> import_rules;  // empty: accept everything; otherwise first match decides, no match rejects
-  std::vector<PrefixRule> export_rules;  // the same, over the blocks this host announces
-  bool operator==(const BgpPeer&) const = default;
-};
-
 // The text of a record. Stored ones are read leniently: an older program leaves out what a newer one added. In one that a person
 // wrote (strict), a field that the record does not have is an error that names the field it may have been.
 struct Source {
@@ -194,8 +154,6 @@ std::string encode(const Claim&);
 std::string encode(const Lease&);
 std::string encode(const Endpoint&);
 std::string encode(const Node&);
-std::string encode(const BgpSettings&);
-std::string encode(const BgpPeer&);
 Result<Pool> decode_pool(Source);
 Result<Reservation> decode_reservation(Source);
 Result<Block> decode_block(Source);
@@ -203,7 +161,5 @@ Result<Claim> decode_claim(Source);
 Result<Lease> decode_lease(Source);
 Result<Endpoint> decode_endpoint(Source);
 Result<Node> decode_node(Source);
-Result<BgpSettings> decode_bgp_settings(Source);
-Result<BgpPeer> decode_bgp_peer(Source);
 
 }  // namespace firn::model

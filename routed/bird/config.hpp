@@ -18,7 +18,7 @@
 
 #include "lib/addr/addr.hpp"
 #include "lib/base/result.hpp"
-#include "lib/model/records.hpp"
+#include "lib/model/bgp.hpp"
 
 namespace firn::routed::bird {
 

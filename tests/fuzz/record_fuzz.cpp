@@ -3,6 +3,7 @@
 #include <string>
 #include <string_view>
 
+#include "lib/model/bgp.hpp"
 #include "lib/model/keys.hpp"
 #include "lib/model/records.hpp"
 

@@ -7,6 +7,7 @@
 #include <functional>
 
 #include "lib/base/file.hpp"
+#include "lib/model/bgp.hpp"
 #include "routed/bird/config.hpp"
 #include "routed/bird/process.hpp"
 

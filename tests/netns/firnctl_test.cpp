@@ -22,6 +22,7 @@
 #include "lib/control/control.hpp"
 #include "lib/json/json.hpp"
 #include "lib/kv/sqlite/sqlite_store.hpp"
+#include "lib/model/bgp.hpp"
 #include "lib/model/keys.hpp"
 #include "tests/support/netns_fixture.hpp"
 

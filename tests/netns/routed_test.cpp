@@ -21,6 +21,7 @@
 #include "lib/endpoint/endpoint.hpp"
 #include "lib/json/json.hpp"
 #include "lib/kv/sqlite/sqlite_store.hpp"
+#include "lib/model/bgp.hpp"
 #include "lib/model/keys.hpp"
 #include "routed/bird/control.hpp"
 #include "routed/bird/process.hpp"

@@ -9,6 +9,7 @@
 #include "cli/unified_diff.hpp"
 #include "lib/base/nearest.hpp"
 #include "lib/kv/sqlite/sqlite_store.hpp"
+#include "lib/model/bgp.hpp"
 #include "lib/model/keys.hpp"
 
 namespace firn::cli {

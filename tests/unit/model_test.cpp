@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include "lib/model/bgp.hpp"
 #include "lib/model/keys.hpp"
 #include "lib/model/names.hpp"
 #include "lib/model/records.hpp"
