@@ -45,6 +45,7 @@ void Daemon::maintain() {
     node_name_ = std::move(*name);
     remote_.set_self(node_name_);
     cluster_->set_self(node_name_);
+    publisher_.everything();
   }
   if (remote_.is_read() && !node_name_.empty()) {
     if (std::exchange(copy_due_, false)) {
@@ -81,7 +82,16 @@ void Daemon::take_update(const ClusterUpdate& update) {
 void Daemon::take_cluster_state() {
   if (cluster_->trouble().empty()) log_.info(cluster_->present() ? "reading the cluster store" : "there is no cluster store");
   else note_failure("cluster", make_error(Code::unavailable, cluster_->trouble()));
-  if (cluster_->present()) schedule_blocks();
+  if (!cluster_->present()) return;
+  schedule_blocks();
+  publisher_.everything();
+}
+
+Publisher::Ports Daemon::publisher_ports() {
+  return {[this](ClusterThread::Job job) { cluster_->post(std::move(job)); },
+          [this] { return cluster_ != nullptr && cluster_->present() && cluster_->trouble().empty(); },
+          [this] { return intake_.complete() && !intake_.lost() ? intake_.node() : nullptr; }, [this] { return node_name_; },
+          [this](const Error& why) { note_failure("publication", why); }};
 }
 
 // Blocks in the parts that pools give up, once nothing of them is leased or cools. After a kill this finds what it has begun.
