@@ -6,6 +6,7 @@
 
 #include "cli/parse.hpp"
 #include "cli/pool.hpp"
+#include "ipam/across.hpp"
 #include "ipam/claims.hpp"
 #include "ipam/give_back.hpp"
 #include "ipam/mirror.hpp"
@@ -38,15 +39,25 @@ Status follow(const Context& context, Stores& stores) {
   return context.mirror(stores);
 }
 
-Result<std::vector<std::string>> holders_outside(kv::Store& node, const model::Pool& pool, const Prefix& staying) {
+// Who has addresses of the pool outside of the part that stays: on this host, and on others as they have published it.
+Result<std::vector<std::string>> holders_outside(Stores& stores, const model::Pool& pool, const Prefix& staying) {
   std::vector<std::string> holders;
-  auto looked = node.transact([&](kv::Transaction& tx) -> Status {
+  auto looked = stores.node->transact([&](kv::Transaction& tx) -> Status {
     auto found = ipam::holders_here(tx, pool, staying);
     if (!found) return std::move(found).error();
     holders = std::move(*found);
     return {};
   });
   if (!looked) return std::move(looked).error();
+  auto across = ipam::read_across(*stores.cluster);
+  if (!across) return std::move(across).error();
+  for (const auto& [node, endpoint] : across->endpoints) {
+    if (node == stores.name || !endpoint.leased) continue;
+    for (const Address& address : endpoint.addresses) {
+      if (!pool.cidr.contains(address) || staying.contains(address)) continue;
+      holders.push_back(model::handle_of(endpoint) + " (" + address.to_string() + ") on " + node);
+    }
+  }
   return holders;
 }
 
@@ -59,13 +70,13 @@ std::string blocks_text(const std::vector<model::Claim>& claims) {
   return text;
 }
 
-// Who stands in the way of a smaller pool: the blocks, and the holders that this host knows.
-Result<std::string> in_the_way(kv::Store& node, const model::Pool& pool, const Prefix& staying,
+// Who stands in the way of a smaller pool: the blocks, and who uses them.
+Result<std::string> in_the_way(Stores& stores, const model::Pool& pool, const Prefix& staying,
                                const std::vector<model::Claim>& left) {
   std::string text = "outside of " + staying.to_string() + " these blocks are in use, or cool: " + blocks_text(left);
-  auto holders = holders_outside(node, pool, staying);
+  auto holders = holders_outside(stores, pool, staying);
   if (!holders) return std::move(holders).error();
-  if (!holders->empty()) text += "; addresses of this host: " + ipam::holders_text(*holders);
+  if (!holders->empty()) text += "; their addresses are those of " + ipam::holders_text(*holders);
   return text;
 }
 
@@ -107,7 +118,7 @@ Result<Exit> shrink(const Context& context, Stores& stores, const model::Pool& b
     if (!now) return std::move(now).error();
     return context.done("pool " + args.name + " is " + args.cidr.to_string() + " now", model::encode(*now));
   }
-  auto why = in_the_way(*stores.node, before, args.cidr, *left);
+  auto why = in_the_way(stores, before, args.cidr, *left);
   if (!why) return std::move(why).error();
   if (args.drain) {
     auto now = pool_now(*stores.cluster, args.name);
@@ -134,7 +145,7 @@ Result<Exit> resize(const Context& context, const Resize& args) {
   const bool smaller = before->cidr.contains(args.cidr) && before->cidr != args.cidr;
   if (smaller && !args.drain) {
     // Sure to be refused, so nobody is asked to give anything up.
-    auto holders = holders_outside(*stores->node, *before, args.cidr);
+    auto holders = holders_outside(*stores, *before, args.cidr);
     if (!holders) return std::move(holders).error();
     if (!holders->empty()) {
       return make_error(Code::conflict, "pool " + args.name + " stays " + before->cidr.to_string() + ": outside of " +
@@ -211,7 +222,7 @@ Result<Exit> resume(const Context& context, const std::string& name) {
     if (left->empty()) {
       text += " is complete\n";
     } else {
-      auto why = in_the_way(*stores->node, *now, now->leasable(), *left);
+      auto why = in_the_way(*stores, *now, now->leasable(), *left);
       if (!why) return std::move(why).error();
       text += " goes on shrinking: " + *why + "\n";
     }

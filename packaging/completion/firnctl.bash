@@ -143,7 +143,7 @@ _firnctl() {
         ;;
       "firnctl ipam show")
         words="" names=""
-        options="--help --output --state-dir --socket --address"
+        options="--help --output --state-dir --socket --address --all"
         valued="-o --output --state-dir --socket --address"
         ;;
       "firnctl ipam release")
@@ -153,7 +153,7 @@ _firnctl() {
         ;;
       "firnctl ipam check")
         words="" names=""
-        options="--help --output --state-dir --socket --fix"
+        options="--help --output --state-dir --socket --fix --all"
         valued="-o --output --state-dir --socket"
         ;;
       "firnctl ipam reset")
@@ -173,7 +173,7 @@ _firnctl() {
         ;;
       "firnctl endpoint list")
         words="" names=""
-        options="--help --output --state-dir --socket --network"
+        options="--help --output --state-dir --socket --network --all"
         valued="-o --output --state-dir --socket --network"
         ;;
       "firnctl endpoint show")
