@@ -7,6 +7,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -16,6 +17,7 @@
 #include "lib/base/clock.hpp"
 #include "lib/control/control.hpp"
 #include "lib/http/http.hpp"
+#include "lib/json/json.hpp"
 #include "lib/loop/loop.hpp"
 #include "lib/netlink/kernel.hpp"
 #include "routed/bgp.hpp"
@@ -84,6 +86,9 @@ class Daemon {
   void note_failure(const std::string& topic, const Error& error);
   std::optional<Error> listen();
 
+  Result<std::string> need(json::Value root);
+  void finish_need(const std::string& name, const Result<model::Claim>& claim);
+
   std::string status();
   std::string bgp_details();
   Gauges gauges();
@@ -112,6 +117,12 @@ class Daemon {
   model::Identity self_;      // as the node store says; without a name before `firnctl init`
   bool reconciled_ = false;   // the first complete round is done
   bool want_resync_ = false;
+  struct Need {
+    bool working = false;
+    std::string why;  // of the last outcome, if there was no block
+    std::chrono::steady_clock::time_point finished{};
+  };
+  std::map<std::string, Need> needs_;  // "USE/POOL[/ADDRESS]"
   bool copy_due_ = false;     // the cluster says something that the node store may not have yet
   bool trim_due_ = false;     // a whole listing was taken in
   bool settling_ = false;     // a job that settles blocks is on its way

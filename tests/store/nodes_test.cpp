@@ -119,6 +119,7 @@ TEST_F(NodesTest, AHostThatWasRemovedLeasesNothingUntilItJoinsAgain) {
   ASSERT_TRUE(eventually([&] { return is_alive("a"); }));
   claim_static(a, "10.44.0.0");
   claim_static(a, "10.44.0.8");
+  ASSERT_TRUE(eventually([&] { return a.blocks().size() == 2; }));
   ASSERT_TRUE(leases(a, "one"));
   EXPECT_THAT(bad(b, {"node", "remove", "a"}), HasSubstr("node a is alive"));
   a.stop();
@@ -150,7 +151,6 @@ TEST_F(NodesTest, ACopyOfAHostIsFencedAndTheHostGoesOn) {
   make_two();
   ClusterHost& a = *hosts_["a"];
   a.start();
-  claim_static(a, "10.44.0.0");
   ASSERT_TRUE(leases(a, "one"));
   ASSERT_TRUE(eventually([&] { return is_alive("a"); }));
   ClusterHost& copy = machine("copy", 'a');
@@ -172,7 +172,6 @@ TEST_F(NodesTest, AttachesGoOnWithoutEtcdAndClaimsAfterwards) {
   make_two();
   ClusterHost& a = *hosts_["a"];
   a.start();
-  claim_static(a, "10.44.0.0");
   ASSERT_TRUE(leases(a, "c0"));
   ASSERT_TRUE(eventually([&] { return a.blocks().size() == 2; })) << "a spare block is claimed ahead";
   etcd_.kill();
@@ -182,6 +181,23 @@ TEST_F(NodesTest, AttachesGoOnWithoutEtcdAndClaimsAfterwards) {
   etcd_.start();
   etcd_.wait_healthy();
   EXPECT_TRUE(leases(a, "more"));
+}
+
+// The first container of a pool on a host: nothing is claimed ahead, the plugin asks.
+TEST_F(NodesTest, AnAttachGetsABlockWhenTheHostHasNone) {
+  make_two("10.44.0.0/28");
+  ClusterHost &a = *hosts_["a"], &b = *hosts_["b"];
+  const auto alone = a.lease("early");
+  ASSERT_FALSE(alone.ok());
+  EXPECT_THAT(alone.error().message, HasSubstr("and firn-routed, which claims another one, does not help"));
+  a.start();
+  ASSERT_TRUE(leases(a, "one"));
+  ASSERT_TRUE(eventually([&] { return a.blocks().size() == 2; })) << "and one ahead";
+  b.start();
+  EXPECT_TRUE(eventually([&] {
+    const auto none = b.lease("two");
+    return !none && none.error().message.find("every block of pool web (10.44.0.0/28) is claimed or reserved") != std::string::npos;
+  }));
 }
 
 // Hosts come and go, etcd too; containers attach and detach all the time.
@@ -200,9 +216,6 @@ TEST_F(NodesTest, NoAddressEverHasTwoOwners) {
     host->start();
     running.insert(name);
   }
-  // A first block for each: an attach finds none before the daemon has seen that the pool is used.
-  int number = 0;
-  for (auto& [name, host] : hosts_) claim_static(*host, "10.44.1." + std::to_string(8 * number++));
   const auto detach_all = [&](const std::string& name) {
     for (const auto& [container, address] : held[name]) {
       EXPECT_TRUE(hosts_[name]->release(container));
@@ -217,7 +230,7 @@ TEST_F(NodesTest, NoAddressEverHasTwoOwners) {
     const unsigned what = random() % 100;
     if (what < 60 && !removed.contains(name)) {
       const std::string container = "c" + std::to_string(next++);
-      const auto leased = host.lease(container);
+      const auto leased = host.lease(container, "web", 300ms);
       if (!leased) continue;
       const auto [it, added] = owner_of.emplace(*leased, name + "/" + container);
       ASSERT_TRUE(added) << leased->to_string() << " has " << it->second << " and " << name;
