@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 
@@ -19,6 +20,7 @@
 #include "lib/http/http.hpp"
 #include "lib/json/json.hpp"
 #include "lib/loop/loop.hpp"
+#include "lib/model/loan.hpp"
 #include "lib/netlink/kernel.hpp"
 #include "routed/bgp.hpp"
 #include "routed/blocks.hpp"
@@ -87,7 +89,11 @@ class Daemon {
   std::optional<Error> listen();
 
   Result<std::string> need(json::Value root);
-  void finish_need(const std::string& name, const Result<model::Claim>& claim);
+  void finish_need(const std::string& name, const std::string& pool, const Result<model::Claim>& claim);
+  void borrow(const std::string& name, const std::string& pool, const std::string& why);
+  void answer_asks();
+  void answer_ask(const model::Ask& ask);
+  void take_returns();
 
   std::string status();
   std::string bgp_details();
@@ -120,8 +126,12 @@ class Daemon {
   struct Need {
     bool working = false;
     std::string why;  // of the last outcome, if there was no block
+    size_t turn = 0;  // which lender is asked next
+    loop::Handle timer;
     std::chrono::steady_clock::time_point finished{};
   };
+  std::set<std::string> lending_;  // asks that are being answered
+  bool returning_ = false;         // a job that ends returns is on its way
   std::map<std::string, Need> needs_;  // "USE/POOL[/ADDRESS]"
   bool copy_due_ = false;     // the cluster says something that the node store may not have yet
   bool trim_due_ = false;     // a whole listing was taken in

@@ -58,18 +58,21 @@ Result<std::string> Daemon::need(json::Value root) {
   if (needs_.size() >= most_needs) std::erase_if(needs_, [](const auto& entry) { return !entry.second.working; });
   Need& need = needs_[name];
   if (need.working) return reply(true, "");
-  if (!need.why.empty() && clock_.steady() - need.finished < outcome_holds) return reply(false, need.why);
+  // After a block came the plugins that wait for one find it; another one is not claimed for them at once.
+  if (clock_.steady() - need.finished < outcome_holds) return reply(need.why.empty(), need.why);
   need.working = true;
   need.why.clear();
   cluster_->post([this, name, wish = *wish, self = self_, now = clock_.unix_seconds()](kv::Store* cluster) {
     auto claim = cluster != nullptr ? ipam::claim_block(*cluster, self, wish.pool, wish.use, wish.address, now)
                                     : Result<model::Claim>(make_error(Code::unavailable, "the cluster store cannot be had"));
-    return [this, name, claim = std::move(claim)] { finish_need(name, claim); };
+    return [this, name, pool = wish.use == model::Use::routed && !wish.address ? wish.pool : std::string(),
+            claim = std::move(claim)] { finish_need(name, pool, claim); };
   });
   return reply(true, "");
 }
 
-void Daemon::finish_need(const std::string& name, const Result<model::Claim>& claim) {
+void Daemon::finish_need(const std::string& name, const std::string& pool, const Result<model::Claim>& claim) {
+  if (!claim && claim.error().is(Code::exhausted) && !pool.empty()) return borrow(name, pool, claim.error().message);
   Need& need = needs_[name];
   need.working = false;
   need.finished = clock_.steady();

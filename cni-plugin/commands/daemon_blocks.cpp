@@ -63,16 +63,17 @@ ipam::BlockSource daemon_blocks(kv::Store& node, std::string socket, millisecond
     if (!room) return std::move(room).error();
     auto& seen = known->try_emplace(model::keys::available_of(use, pool.name), *room).first->second;
     for (;;) {
-      auto answer = ask(socket, pool, use, wanted);
-      if (!answer)
-        return make_error(Code::exhausted,
-                          full + ", and firn-routed, which claims another one, does not help: " + answer.error().message);
       room = with_room(node, pool, use);
       if (!room) return std::move(room).error();
       for (const std::string& name : *room) {
         const auto prefix = ipam::records::parse_prefix_key(name);
         if (!prefix || (wanted && !prefix->contains(*wanted)) || !seen.insert(name).second) continue;
         return *prefix;
+      }
+      auto answer = ask(socket, pool, use, wanted);
+      if (!answer) {
+        return make_error(Code::exhausted,
+                          full + ", and firn-routed, which claims another one, does not help: " + answer.error().message);
       }
       if (!answer->working)
         return make_error(Code::exhausted, full + ": " + (answer->why.empty() ? "others were faster" : answer->why));

@@ -7,6 +7,8 @@
 #include <random>
 #include <set>
 
+#include "ipam/give_back.hpp"
+#include "ipam/loans.hpp"
 #include "lib/cluster/cluster.hpp"
 #include "lib/model/keys.hpp"
 #include "tests/store/cluster_host.hpp"
@@ -193,10 +195,78 @@ TEST_F(NodesTest, AnAttachGetsABlockWhenTheHostHasNone) {
   a.start();
   ASSERT_TRUE(leases(a, "one"));
   ASSERT_TRUE(eventually([&] { return a.blocks().size() == 2; })) << "and one ahead";
+  good(a, {"pool", "set", "web", "--strict"});
   b.start();
   EXPECT_TRUE(eventually([&] {
     const auto none = b.lease("two");
     return !none && none.error().message.find("every block of pool web (10.44.0.0/28) is claimed or reserved") != std::string::npos;
+  }));
+}
+
+TEST_F(NodesTest, AnAddressIsBorrowedWhenNoBlockIsLeft) {
+  make_two("10.44.0.0/28");
+  ClusterHost &a = *hosts_["a"], &b = *hosts_["b"];
+  a.start();
+  ASSERT_TRUE(leases(a, "a0"));
+  ASSERT_TRUE(eventually([&] { return a.blocks().size() == 2; }));
+  b.start();
+  ASSERT_TRUE(eventually([&] { return is_alive("a") && is_alive("b"); }));
+  std::set<Address> held{*a.lease("a1")};
+  held.insert(*a.lease("a2"));
+  std::optional<Address> borrowed;
+  ASSERT_TRUE(eventually([&] {
+    const auto leased = b.lease("b0");
+    if (leased) borrowed = *leased;
+    return leased.ok();
+  }));
+  EXPECT_TRUE(Prefix::parse("10.44.0.0/28")->contains(*borrowed));
+  EXPECT_TRUE(held.insert(*borrowed).second);
+  EXPECT_EQ(owner(Prefix::host(*borrowed).to_string()), "b");
+  EXPECT_THAT(a.log(), HasSubstr("lent " + borrowed->to_string() + " of pool web to node b"));
+  // The lender has everything but that address, and never that.
+  int count = 3;
+  for (int i = 3; i < 20; ++i) {
+    const auto leased = a.lease("a" + std::to_string(i), "web", 300ms);
+    if (!leased) continue;
+    EXPECT_TRUE(held.insert(*leased).second) << leased->to_string();
+    ++count;
+  }
+  EXPECT_EQ(count, 15);
+  const auto none = b.lease("b1");
+  ASSERT_FALSE(none.ok()) << none->to_string();
+  // A node of which addresses are lent may go; its blocks are nobody's as long as one of them is used.
+  EXPECT_THAT(good(b, {"node", "show"}), HasSubstr(Prefix::host(*borrowed).to_string()));
+  // Back: the borrower has no use for it.
+  ASSERT_TRUE(b.release("b0"));
+  b.stop();
+  {
+    auto node = ipam::open_node_store({b.state() + "/node.db", {}, false, 5000ms});
+    ASSERT_TRUE(node.ok());
+    const auto loans = ipam::select_blocks(**node, true);
+    ASSERT_EQ(loans->size(), 1U);
+    const int64_t far = 1LL << 39;
+    ASSERT_TRUE(ipam::mark_unused(**node, *loans, "b", far).ok());
+    const auto given = ipam::give_up(*store_, *ipam::mark_closed(*store_, **node, "b", far));
+    ASSERT_EQ(given.given.size(), 1U);
+    ASSERT_TRUE(ipam::forget(**node, given.given).ok());
+  }
+  EXPECT_EQ(owner(Prefix::host(*borrowed).to_string()), "");
+  ASSERT_TRUE(eventually([&] {
+    const auto leased = a.lease("again", "web", 300ms);
+    return leased && *leased == *borrowed;
+  }));
+}
+
+TEST_F(NodesTest, AStrictPoolIsNotBorrowedFrom) {
+  make_two("10.44.0.0/29");
+  ClusterHost &a = *hosts_["a"], &b = *hosts_["b"];
+  a.start();
+  ASSERT_TRUE(leases(a, "a0"));
+  good(a, {"pool", "set", "web", "--strict"});
+  b.start();
+  EXPECT_TRUE(eventually([&] {
+    const auto none = b.lease("b0");
+    return !none && none.error().message.find("pool web is strict: no address is borrowed") != std::string::npos;
   }));
 }
 
