@@ -15,8 +15,11 @@ using std::chrono::milliseconds;
 constexpr milliseconds reap_delay{200};      // deleting many links at once costs about as much as deleting one
 constexpr milliseconds retry_delay{1000};    // after a failed listing, or while the store cannot be opened
 
-IntakeListener listener_of(Compute& compute, std::function<void()> addresses, std::function<void()> cluster, std::function<void()> wake) {
-  return {[&compute](const std::string& handle, const model::Endpoint* endpoint) { compute.set_endpoint(handle, endpoint); },
+IntakeListener listener_of(Compute& compute, Publisher& publisher, std::function<void()> addresses, std::function<void()> cluster, std::function<void()> wake) {
+  return {[&compute, &publisher](const std::string& handle, const model::Endpoint* endpoint) {
+            compute.set_endpoint(handle, endpoint);
+            publisher.changed(handle);
+          },
           [&compute](const std::string& key, const model::Block* block) { compute.set_block(key, block); }, std::move(addresses),
           std::move(cluster), std::move(wake), [&compute] { return compute.has_containers(); }};
 }
@@ -34,7 +37,7 @@ Daemon::Daemon(loop::Loop& loop, Log& log, const Clock& clock, const Config& con
       monitor_(monitor),
       intake_(loop, log, config.state_dir,
               listener_of(
-                  compute_, [this] { schedule_blocks(); },
+                  compute_, publisher_, [this] { schedule_blocks(); },
                   [this] {
                     if (cluster_ != nullptr) cluster_->look();
                     schedule_blocks();
@@ -45,6 +48,7 @@ Daemon::Daemon(loop::Loop& loop, Log& log, const Clock& clock, const Config& con
       neighbours_(kernel, clock),
       routes_(kernel, clock),
       remote_(compute_.overlay()),
+      publisher_(loop, publisher_ports()),
       bgp_(loop, log, clock, config.bird, config.run_dir, [this] { return compute_.blocks(); }),
       started_at_(clock.unix_seconds()) {}
 

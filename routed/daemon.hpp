@@ -33,6 +33,7 @@
 #include "routed/log.hpp"
 #include "routed/metrics.hpp"
 #include "routed/neighbours.hpp"
+#include "routed/publisher.hpp"
 #include "routed/remote.hpp"
 #include "routed/routes.hpp"
 
@@ -85,6 +86,7 @@ class Daemon {
   void take_claims(const ClaimsOutcome& outcome);
   void give_back();
   void begin_boot();
+  Publisher::Ports publisher_ports();
   void note_failure(const std::string& topic, const Error& error);
   std::optional<Error> listen();
 
@@ -113,6 +115,7 @@ class Daemon {
   NeighbourDriver neighbours_;
   RouteDriver routes_;
   Remote remote_;
+  Publisher publisher_;
   Bgp bgp_;
   Metrics metrics_;
   std::unique_ptr<control::Server> control_;

@@ -51,6 +51,7 @@ void Daemon::learn_identity() {
   self_ = std::move(self);
   remote_.set_self(self_.name);
   cluster_->set_self(self_);
+  publisher_.everything();
 }
 
 void Daemon::maintain() {
@@ -175,7 +176,16 @@ void Daemon::take_cluster_state() {
   if (cluster_->trouble().empty()) log_.info(cluster_->present() ? "reading the cluster store" : "there is no cluster store");
   else note_failure("cluster", make_error(Code::unavailable, cluster_->trouble()));
   keep_fence();
-  if (cluster_->present()) schedule_blocks();
+  if (!cluster_->present()) return;
+  schedule_blocks();
+  publisher_.everything();
+}
+
+Publisher::Ports Daemon::publisher_ports() {
+  return {[this](ClusterThread::Job job) { cluster_->post(std::move(job)); },
+          [this] { return cluster_ != nullptr && cluster_->present() && cluster_->trouble().empty(); },
+          [this] { return intake_.complete() && !intake_.lost() ? intake_.node() : nullptr; }, [this] { return self_.name; },
+          [this](const Error& why) { note_failure("publication", why); }};
 }
 
 // Blocks that are empty beyond the high-water mark, and those in the parts that pools give up, once nothing of them is leased or

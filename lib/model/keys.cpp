@@ -43,6 +43,8 @@ std::string claim(std::string_view pool, const Prefix& prefix) { return claims_o
 std::string beat(std::string_view node) { return join(beats, node); }
 std::string loss(std::string_view node) { return join(losses, node); }
 std::string node(std::string_view name) { return join(nodes, name); }
+std::string published_by(std::string_view node) { return join(published, node) + "/"; }
+std::string published_endpoint(std::string_view node, std::string_view handle) { return join(published_by(node), handle); }
 std::string bgp_peer(std::string_view name) { return join(bgp_peers, name); }
 
 std::string blocks_of(Use use, std::string_view pool) { return block_key(blocks, use, pool); }

@@ -18,6 +18,7 @@ inline constexpr std::string_view pools = "pool/";
 inline constexpr std::string_view reservations = "reservation/";
 inline constexpr std::string_view claims = "claim/";
 inline constexpr std::string_view nodes = "node/";
+inline constexpr std::string_view published = "published/";  // copies of the endpoints of every host
 inline constexpr std::string_view bgp_peers = "bgp/peer/";
 inline constexpr std::string_view bgp_settings = "bgp/settings";
 std::string pool(std::string_view name);
@@ -30,6 +31,8 @@ inline constexpr std::string_view losses = "lost/";
 inline constexpr std::string_view generations = "generation";  // the last that was given, in decimal
 std::string beat(std::string_view node);
 std::string loss(std::string_view node);
+std::string published_by(std::string_view node);
+std::string published_endpoint(std::string_view node, std::string_view handle);
 std::string bgp_peer(std::string_view name);
 
 // Node store. pool/ and reservation/ are copies of the cluster's, plus node-only pools.
