@@ -57,13 +57,17 @@ std::string Daemon::answer(std::string_view request) {
   if (!op) return failure(op.error());
   if (*op == "status") return status();
   if (*op == "bgp") return bgp_details();
+  if (*op == "need") {
+    auto reply = need(document->root());
+    return reply ? *std::move(reply) : failure(reply.error());
+  }
   if (*op == "resync") {
     resync();
     json::Writer w;
     w.begin_object().field("ok", true).field("pending", static_cast<uint64_t>(routes_.pending() + neighbours_.pending() + links_.pending() + forwards_.pending())).end_object();
     return std::move(w).take();
   }
-  return failure(make_error(Code::invalid, "unknown op \"" + *op + "\" (status, bgp, resync)"));
+  return failure(make_error(Code::invalid, "unknown op \"" + *op + "\" (status, bgp, need, resync)"));
 }
 
 std::string Daemon::status() {

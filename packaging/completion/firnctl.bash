@@ -72,7 +72,7 @@ _firnctl() {
         valued="-o --output --state-dir --socket"
         ;;
       "firnctl pool")
-        words="create list show set delete resize split merge resume" names=""
+        words="create list show set delete" names=""
         options="--help"
         valued=""
         ;;
@@ -97,26 +97,6 @@ _firnctl() {
         valued="-o --output --state-dir --socket --mode --node-selector"
         ;;
       "firnctl pool delete")
-        words="" names="pool"
-        options="--help --output --state-dir --socket"
-        valued="-o --output --state-dir --socket"
-        ;;
-      "firnctl pool resize")
-        words="" names="pool"
-        options="--help --output --state-dir --socket --drain --wait"
-        valued="-o --output --state-dir --socket --wait"
-        ;;
-      "firnctl pool split")
-        words="" names="pool"
-        options="--help --output --state-dir --socket --into"
-        valued="-o --output --state-dir --socket --into"
-        ;;
-      "firnctl pool merge")
-        words="" names="pool"
-        options="--help --output --state-dir --socket --into"
-        valued="-o --output --state-dir --socket --into"
-        ;;
-      "firnctl pool resume")
         words="" names="pool"
         options="--help --output --state-dir --socket"
         valued="-o --output --state-dir --socket"
@@ -148,7 +128,7 @@ _firnctl() {
         ;;
       "firnctl ipam show")
         words="" names=""
-        options="--help --output --state-dir --socket --address --all"
+        options="--help --output --state-dir --socket --address"
         valued="-o --output --state-dir --socket --address"
         ;;
       "firnctl ipam release")
@@ -158,7 +138,7 @@ _firnctl() {
         ;;
       "firnctl ipam check")
         words="" names=""
-        options="--help --output --state-dir --socket --fix --all"
+        options="--help --output --state-dir --socket --fix"
         valued="-o --output --state-dir --socket"
         ;;
       "firnctl ipam reset")
@@ -178,7 +158,7 @@ _firnctl() {
         ;;
       "firnctl endpoint list")
         words="" names=""
-        options="--help --output --state-dir --socket --network --all"
+        options="--help --output --state-dir --socket --network"
         valued="-o --output --state-dir --socket --network"
         ;;
       "firnctl endpoint show")
