@@ -47,8 +47,8 @@ Result<Place> look_around(const Context& context) {
   auto node = context.node_store();
   if (!node) return std::move(node).error();
   place.node = std::move(*node);
-  auto name = context.node_name(*place.node);
-  if (!name) return std::move(name).error();
+  auto self = context.identity(*place.node);
+  if (!self) return std::move(self).error();
   auto boot = ipam::current_boot_id();
   if (!boot) return std::move(boot).error();
   // Links before records: an endpoint that is attached in between is then in the store at least.
@@ -58,8 +58,8 @@ Result<Place> look_around(const Context& context) {
   if (!interfaces) return std::move(interfaces).error();
   std::set<std::string> live;
   for (LiveInterface& interface : *interfaces) live.insert(std::move(interface.handle));
-  place.surroundings.cluster = name->empty() ? nullptr : place.cluster.get();
-  place.surroundings.node_name = std::move(*name);
+  place.surroundings.cluster = *self ? place.cluster.get() : nullptr;
+  if (*self) place.surroundings.self = std::move(**self);
   place.surroundings.boot_id = std::move(*boot);
   place.surroundings.live = std::move(live);
   return place;
@@ -83,7 +83,7 @@ Result<Exit> check(const Context& context, bool all) {
   if (all) {
     auto cluster = shared(context, *place);
     if (!cluster) return std::move(cluster).error();
-    auto between = ipam::check_across(**cluster, *place->node, place->surroundings.node_name);
+    auto between = ipam::check_across(**cluster, *place->node, place->surroundings.self.name);
     if (!between) return std::move(between).error();
     append(*problems, std::move(*between));
   }
@@ -102,7 +102,7 @@ Result<Exit> fix(const Context& context, bool all) {
   if (all) {
     auto cluster = shared(context, *place);
     if (!cluster) return std::move(cluster).error();
-    auto between = ipam::fix_across(**cluster, *place->node, place->surroundings.node_name);
+    auto between = ipam::fix_across(**cluster, *place->node, place->surroundings.self);
     if (!between) return std::move(between).error();
     append(report->fixed, std::move(between->fixed));
     append(report->left, std::move(between->left));
