@@ -4,6 +4,7 @@
 
 #include "ipam/claims.hpp"
 #include "ipam/loans.hpp"
+#include "ipam/publish.hpp"
 #include "ipam/records.hpp"
 #include "lib/model/keys.hpp"
 
@@ -111,6 +112,7 @@ Result<size_t> remove_node(kv::Store& cluster, const std::string& name, bool for
     });
     if (!done) return std::move(done).error();
   }
+  if (auto unpublished = unpublish_node(cluster, name); !unpublished) return std::move(unpublished).error();
   return claims->size();
 }
 

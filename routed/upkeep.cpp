@@ -184,7 +184,7 @@ void Daemon::take_cluster_state() {
 Publisher::Ports Daemon::publisher_ports() {
   return {[this](ClusterThread::Job job) { cluster_->post(std::move(job)); },
           [this] { return cluster_ != nullptr && cluster_->present() && cluster_->trouble().empty(); },
-          [this] { return intake_.complete() && !intake_.lost() ? intake_.node() : nullptr; }, [this] { return self_.name; },
+          [this] { return intake_.complete() && !intake_.lost() ? intake_.node() : nullptr; }, [this] { return self_; },
           [this](const Error& why) { note_failure("publication", why); }};
 }
 
