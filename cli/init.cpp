@@ -174,7 +174,7 @@ Status write_node(const Context& context, const Args& args, const std::string& i
     const auto known = tx.get(model::keys::node(args.name));
     if (!known) return known.error();
     if (!*known) {
-      const model::Node record{args.name, id, args.addresses, args.labels, std::nullopt, context.clock.unix_seconds()};
+      const model::Node record{args.name, id, args.addresses, args.labels, std::nullopt, context.clock.unix_seconds(), {}};
       tx.put(model::keys::node(args.name), model::encode(record));
     } else if (shared) {
       auto record = model::decode_node(**known);

@@ -49,7 +49,9 @@ Daemon::Daemon(loop::Loop& loop, Log& log, const Clock& clock, const Config& con
       forwards_(kernel, clock),
       neighbours_(kernel, clock),
       routes_(kernel, clock),
-      bgp_(loop, log, clock, config.bird, config.run_dir, [this] { return compute_.blocks(); }),
+      bgp_(loop, log, clock, config.bird, config.run_dir,
+           {[this] { return compute_.blocks(); }, [this](const std::string& key, const std::string& value) { put_record(key, value); },
+            [this] { bgp_.update(intake_.cluster(), node_name_); }}),
       started_at_(clock.unix_seconds()) {}
 
 Status Daemon::start() {
@@ -310,6 +312,16 @@ void Daemon::reap() {
   // Somebody else was faster, or the kernel refuses: only a new listing tells.
   if (done.error().sys != ENODEV) note_failure("dead links", done.error());
   soon_timer_ = loop_.after(retry_delay, [this] { resync(); });
+}
+
+// Of this host, in the cluster store.
+void Daemon::put_record(const std::string& key, const std::string& value) {
+  if (intake_.cluster() == nullptr) return;
+  const auto done = intake_.cluster()->transact([&](kv::Transaction& tx) -> Status {
+    tx.put(key, value);
+    return {};
+  });
+  if (!done) note_failure("cluster", done.error());
 }
 
 void Daemon::schedule_blocks() {

@@ -61,6 +61,7 @@ class Daemon {
   void schedule_reap();
   void reap();
   void schedule_blocks();
+  void put_record(const std::string& key, const std::string& value);
   void maintain();
   void begin_boot();
   void note_failure(const std::string& topic, const Error& error);

@@ -29,14 +29,17 @@ std::string_view bird_state(const Bgp::View& view) {
 }
 
 void write_session(json::Writer& w, const bird::Session& session) {
-  w.begin_object().field("peer", bird::peer_of(session.protocol).value_or(session.protocol));
+  const auto name = bird::session_of(session.protocol);
+  w.begin_object().field("peer", name ? name->name : session.protocol);
+  w.field("kind", to_string(name ? name->kind : bird::SessionKind::peer));
   w.field("address", session.neighbor_address).field("as", session.neighbor_as);
   w.field("state", session.bgp_state.empty() ? session.state : session.bgp_state).field("established", session.established());
-  w.field("since", session.since).field_if("lastError", session.last_error);
+  w.field("since", session.since).field_if("lastError", error_in_words(session.last_error));
   w.key("channels").begin_array();
   for (const bird::Channel& channel : session.channels) {
     w.begin_object().field("family", channel.name).field("state", channel.state);
-    w.field("imported", channel.imported).field("exported", channel.exported).end_object();
+    w.field("imported", channel.imported);
+    w.field("filtered", channel.filtered).field("exported", channel.exported).end_object();
   }
   w.end_array();
 }
@@ -46,6 +49,8 @@ void write_bird(json::Writer& w, const Bgp::View& view, bool supervised) {
   w.field_if("reason", view.reason).field_if("version", view.bird.version).field("inForce", view.bird.in_force);
   w.field("restarts", view.bird.restarts);
   if (view.bird.pid > 0) w.field("pid", static_cast<int64_t>(view.bird.pid));
+  w.field_if("plan", view.plan).field("planInPlace", view.plan_in_place).field("keptSessions", static_cast<uint64_t>(view.kept));
+  w.field("drain", to_string(view.drain));
 }
 
 }  // namespace
@@ -106,7 +111,7 @@ std::string Daemon::bgp_details() {
   for (const bird::Session& session : view.sessions) {
     write_session(w, session);
     w.field("localAs", session.local_as).field("holdTime", session.hold_time).field("keepaliveTime", session.keepalive_time);
-    const auto told = view.announced.find(bird::peer_of(session.protocol).value_or(session.protocol));
+    const auto told = view.announced.find(session.protocol);
     if (told != view.announced.end()) {
       if (const auto& announced = told->second) {
         w.key("announced").begin_array();
@@ -128,9 +133,9 @@ Gauges Daemon::gauges() {
   out.routes_actual = routes_.actual();
   out.routes_pending = routes_.pending();
   for (const bird::Session& session : bgp_.view({}).sessions) {
-    const auto name = bird::peer_of(session.protocol);
+    const auto name = bird::session_of(session.protocol);
     if (!name) continue;
-    Gauges::Peer peer{*name, session.established(), {}};
+    Gauges::Peer peer{name->kind == bird::SessionKind::peer ? name->name : session.protocol, session.established(), {}};
     for (const bird::Channel& channel : session.channels) peer.channels.push_back({channel.name, channel.imported, channel.exported});
     out.peers.push_back(std::move(peer));
   }

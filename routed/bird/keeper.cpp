@@ -100,8 +100,10 @@ Report Keeper::observe() {
   if (supervisor_.state().phase == Phase::running) {
     if (auto sessions = supervisor_.sessions()) out.sessions = *std::move(sessions);
     for (const Session& session : out.sessions) {
-      const auto peer = peer_of(session.protocol);
-      if (peer && session.established()) out.announced.emplace(*peer, supervisor_.announced(*peer));
+      // Between hosts there may be thousands of sessions, which are all told the same.
+      const auto name = session_of(session.protocol);
+      if (name && name->kind != SessionKind::node && session.established())
+        out.announced.emplace(session.protocol, supervisor_.announced(session.protocol));
     }
   }
   out.state = supervisor_.state();  // behind the questions: they may show that BIRD does not answer

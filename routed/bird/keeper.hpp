@@ -27,7 +27,7 @@ namespace firn::routed::bird {
 struct Report {
   State state;
   std::vector<Session> sessions;                                 // none while BIRD does not answer
-  std::map<std::string, Result<std::vector<Prefix>>> announced;  // peer's name -> prefixes told to it; established sessions only
+  std::map<std::string, Result<std::vector<Prefix>>> announced;  // protocol -> prefixes told; established sessions with peers only
 };
 
 class Keeper {

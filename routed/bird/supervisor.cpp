@@ -321,13 +321,13 @@ Result<T> Supervisor::ask(Ask question) {
 }
 
 Result<std::vector<Session>> Supervisor::sessions() {
-  auto all = ask<std::vector<Session>>([](Control& control) { return control.sessions("firn_peer_*"); });
+  auto all = ask<std::vector<Session>>([](Control& control) { return control.sessions("firn_*"); });
   if (all) std::erase_if(*all, [](const Session& s) { return s.kind != "BGP"; });
   return all;
 }
 
-Result<std::vector<Prefix>> Supervisor::announced(std::string_view peer_name) {
-  return ask<std::vector<Prefix>>([&](Control& control) { return control.exported(protocol_of(peer_name)); });
+Result<std::vector<Prefix>> Supervisor::announced(std::string_view protocol) {
+  return ask<std::vector<Prefix>>([&](Control& control) { return control.exported(protocol); });
 }
 
 }  // namespace firn::routed::bird

@@ -77,8 +77,8 @@ class Supervisor {
 
   // firn's own BGP sessions. Code::unavailable while BIRD does not answer.
   Result<std::vector<Session>> sessions();
-  // What the peer is told of.
-  Result<std::vector<Prefix>> announced(std::string_view peer_name);
+  // What the other end of that session is told of.
+  Result<std::vector<Prefix>> announced(std::string_view protocol);
 
  private:
   using Milliseconds = std::chrono::milliseconds;

@@ -235,8 +235,8 @@ TEST_F(Bird, BlocksInTheKernelReachTheRoutersAndLeaveThem) {
   ASSERT_TRUE(host.until(
       [&] { return has_route(router1, "fd77::/122", "via fd00:0:0:1::1") || has_route(router1, "fd77::/122", "via fe80"); }));
   EXPECT_EQ(host.supervisor->state().applied, applied);
-  EXPECT_EQ(host.supervisor->announced("tor").value(), std::vector<Prefix>{prefix("10.77.0.0/26")});
-  EXPECT_EQ(host.supervisor->announced("tor6").value(), std::vector<Prefix>{prefix("fd77::/122")});
+  EXPECT_EQ(host.supervisor->announced(protocol_of("tor")).value(), std::vector<Prefix>{prefix("10.77.0.0/26")});
+  EXPECT_EQ(host.supervisor->announced(protocol_of("tor6")).value(), std::vector<Prefix>{prefix("fd77::/122")});
   EXPECT_FALSE(has_route(router1, "10.77.0.5")) << "endpoints are not announced";
   EXPECT_FALSE(has_route(router1, "10.88.0.0/26")) << "foreign routes are not announced";
   const auto session = host.session("tor");
@@ -257,7 +257,7 @@ TEST_F(Bird, AHostIsNoTransit) {
   ip(host.netns, {"route", "add", "blackhole", "10.77.0.0/26", "proto", "241"});
   ASSERT_TRUE(host.until([&] { return has_route(host.netns, "10.200.0.0/24", "via 10.0.1.2"); })) << host.why();
   ASSERT_TRUE(host.until([&] { return has_route(router2, "10.77.0.0/26"); }));
-  EXPECT_EQ(host.supervisor->announced("two").value(), std::vector<Prefix>{prefix("10.77.0.0/26")});
+  EXPECT_EQ(host.supervisor->announced(protocol_of("two")).value(), std::vector<Prefix>{prefix("10.77.0.0/26")});
   EXPECT_FALSE(has_route(router2, "10.200.0.0/24"));
 }
 
@@ -561,7 +561,7 @@ TEST_F(Bird, SeveralHopsAwayWithTtlSecurity) {
   ip(host.netns, {"route", "add", "blackhole", "10.77.0.0/26", "proto", "241"});
   ASSERT_TRUE(host.until_established("far")) << host.why();
   EXPECT_TRUE(host.until([&] { return has_route(host.netns, "10.200.0.0/24", "via 10.0.1.2"); }));
-  EXPECT_EQ(host.supervisor->announced("far").value(), std::vector<Prefix>{prefix("10.77.0.0/26")});
+  EXPECT_EQ(host.supervisor->announced(protocol_of("far")).value(), std::vector<Prefix>{prefix("10.77.0.0/26")});
 }
 
 TEST_F(Bird, WithoutABinaryTheErrorSaysSo) {

@@ -431,10 +431,10 @@ TEST_F(FirnctlTest, Peers) {
 
 constexpr const char* one_session =
     R"({"ok":true,"state":"running","running":true,"supervised":true,"version":"2.0.12","inForce":true,"restarts":0,"pid":77,"sessions":[
-    {"peer":"tor-a","address":"192.0.2.1","as":65000,"state":"Established","established":true,"since":"2026-01-31 12:00:00",
-     "channels":[{"family":"ipv4","state":"UP","imported":2,"exported":1}],"announced":["10.44.0.0/26"]},
-    {"peer":"tor-b","address":"192.0.2.2","as":65000,"state":"Active","established":false,"since":"2026-01-31 12:00:01",
-     "lastError":"Socket: No route to host","channels":[]}]})";
+    {"peer":"tor-a","kind":"peer","address":"192.0.2.1","as":65000,"state":"Established","established":true,"since":"2026-01-31 12:00:00",
+     "channels":[{"family":"ipv4","state":"UP","imported":2,"filtered":3,"exported":1}],"announced":["10.44.0.0/26"]},
+    {"peer":"tor-b","kind":"peer","address":"192.0.2.2","as":65000,"state":"Active","established":false,"since":"2026-01-31 12:00:01",
+     "lastError":"cannot connect: No route to host","channels":[]}]})";
 
 TEST_F(FirnctlTest, BgpStatus) {
   {
@@ -442,9 +442,9 @@ TEST_F(FirnctlTest, BgpStatus) {
     EXPECT_EQ(good({"bgp", "status"}),
               "BIRD: running (2.0.12, pid 77), configuration in force\n"
               "\n"
-              "PEER    ADDRESS     AS      STATE         SINCE                 IN   OUT   LAST-ERROR\n"
-              "tor-a   192.0.2.1   65000   Established   2026-01-31 12:00:00   2    1     -\n"
-              "tor-b   192.0.2.2   65000   Active        2026-01-31 12:00:01   0    0     Socket: No route to host\n");
+              "PEER    KIND   ADDRESS     AS      STATE         SINCE                 IN   FILTERED   OUT   LAST-ERROR\n"
+              "tor-a   peer   192.0.2.1   65000   Established   2026-01-31 12:00:00   2    3          1     -\n"
+              "tor-b   peer   192.0.2.2   65000   Active        2026-01-31 12:00:01   0    0          0     cannot connect: No route to host\n");
     const std::string shown = good({"bgp", "status", "-o", "json"});
     EXPECT_TRUE(json::Document::parse(shown));
   }
