@@ -5,6 +5,7 @@
 
 #include "cli/nouns.hpp"
 #include "cli/parse.hpp"
+#include "ipam/mirror.hpp"
 
 namespace firn::cli {
 
@@ -92,6 +93,9 @@ Result<Exit> accept(const Context& context) {
   auto connected = cluster::connect(**config);
   if (!connected) return std::move(connected).error();
   if (auto written = cluster::write_config(context.state_dir, **config, connected->position); !written) return std::move(written).error();
+  auto node = context.node_store();
+  if (!node) return std::move(node).error();
+  if (auto forgotten = ipam::forget_revision(**node); !forgotten) return std::move(forgotten).error();
   json::Writer w;
   w.begin_object().field("cluster_id", kv::cluster_id_text(connected->position.cluster_id));
   w.field("revision", connected->position.revision).end_object();

@@ -2,7 +2,7 @@
 //   1. etcd gets a mark with this machine's id; the prefix was empty, or the mark is there already
 //   2. under the lock of cluster.db: the records are copied and compared, kept once more in cluster.db.migrated, and removed
 //   3. cluster.json is written: from here on this host is on etcd
-//   4. the empty cluster.db and the mark go
+//   4. the empty cluster.db and the mark go; the node store forgets the revisions of before
 // No one can claim a block in cluster.db after its copy was taken: who waited for the lock finds it empty.
 #include <sys/stat.h>
 #include <unistd.h>
@@ -12,6 +12,7 @@
 #include "cli/cluster.hpp"
 #include "cli/etcd_options.hpp"
 #include "cli/ipam.hpp"
+#include "ipam/mirror.hpp"
 #include "lib/kv/sqlite/sqlite_store.hpp"
 
 namespace firn::cli {
@@ -149,6 +150,10 @@ Result<size_t> move_records(const Context& context, kv::Store& etcd) {
 }
 
 Status finish(const Context& context, kv::Store& etcd, const std::string& machine) {
+  // Its revisions have nothing to do with those of before.
+  auto node = context.node_store();
+  if (!node) return std::move(node).error();
+  if (auto forgotten = ipam::forget_revision(**node); !forgotten) return forgotten;
   if (is_there(context.cluster_path())) {
     auto database = open_database(context.cluster_path(), false);
     if (!database) return std::move(database).error();

@@ -4,7 +4,7 @@
 
 #include <ostream>
 
-#include "ipam/claims.hpp"
+#include "ipam/mirror.hpp"
 #include "ipam/node_store.hpp"
 #include "lib/control/control.hpp"
 #include "lib/model/keys.hpp"

@@ -14,6 +14,8 @@
 #include "cli/nouns.hpp"
 #include "cli/parse.hpp"
 #include "ipam/claims.hpp"
+#include "ipam/pools.hpp"
+#include "ipam/mirror.hpp"
 #include "ipam/node_store.hpp"
 #include "lib/base/file.hpp"
 #include "lib/base/unique_fd.hpp"

@@ -4,7 +4,7 @@
 #include "cli/kind.hpp"
 #include "cli/nouns.hpp"
 #include "cli/parse.hpp"
-#include "ipam/claims.hpp"
+#include "ipam/pools.hpp"
 #include "lib/model/keys.hpp"
 #include "lib/model/names.hpp"
 

@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "ipam/block.hpp"
-#include "ipam/claims.hpp"
 #include "ipam/pick.hpp"
+#include "ipam/pools.hpp"
 #include "ipam/rebuild.hpp"
 #include "ipam/records.hpp"
 #include "lib/base/file.hpp"
@@ -128,6 +128,14 @@ Status Allocator::with_blocks(model::Use use, const std::function<Status(kv::Tra
     if (committed) return {};
     if (!tries.wish) return std::move(committed).error();
     const BlockWish wish = *tries.wish;
+    kv::Revision before = 0;
+    auto looked = node_.transact([&](kv::Transaction& tx) -> Status {
+      auto owned = records::ownership(tx);
+      if (!owned) return std::move(owned).error();
+      before = *owned;
+      return {};
+    });
+    if (!looked) return std::move(looked).error();
     auto prefix = options_.more_blocks(wish.pool, use, wish.address);
     if (!prefix) {
       if (wish.address) return std::move(prefix).error().context("lease " + wish.address->to_string());
@@ -135,6 +143,10 @@ Status Allocator::with_blocks(model::Use use, const std::function<Status(kv::Tra
       continue;
     }
     auto adopted = node_.transact([&](kv::Transaction& tx) -> Status {
+      auto now = records::ownership(tx);
+      if (!now) return std::move(now).error();
+      // Blocks were given back or renamed since the source was asked, this one perhaps: ask again.
+      if (*now != before) return {};
       auto block = records::adopt_block(tx, wish.pool.name, use, *prefix);
       if (!block) return std::move(block).error();
       return {};

@@ -5,6 +5,7 @@
 
 #include "ipam/block.hpp"
 #include "ipam/claims.hpp"
+#include "ipam/mirror.hpp"
 #include "ipam/rebuild.hpp"
 #include "ipam/records.hpp"
 #include "lib/model/keys.hpp"
@@ -17,7 +18,7 @@ namespace keys = model::keys;
 // What the cluster store says about this node; all empty without one.
 struct ClusterView {
   std::map<std::string, std::string> pools, reservations;  // key -> record, decodable ones alone
-  std::map<std::string, model::Claim> claims;              // of this node, by key
+  std::map<std::string, model::Claim> claims;              // of this node, by key, under the pools' names of now
   std::map<std::string, Error> damaged;
 };
 
@@ -39,7 +40,12 @@ Result<ClusterView> read_cluster(const Surroundings& surroundings) {
       to[entry.key] = entry.value;
       return {};
     };
-    Status read = each(keys::pools, [&](const kv::Entry& e) { return keep(e, records::read_pool(e.key, e.value), out.pools); });
+    std::vector<model::Pool> pools;
+    Status read = each(keys::pools, [&](const kv::Entry& e) {
+      auto pool = records::read_pool(e.key, e.value);
+      if (pool) pools.push_back(*pool);
+      return keep(e, pool, out.pools);
+    });
     if (read) {
       read = each(keys::reservations,
                   [&](const kv::Entry& e) { return keep(e, records::read_reservation(e.key, e.value), out.reservations); });
@@ -48,7 +54,9 @@ Result<ClusterView> read_cluster(const Surroundings& surroundings) {
     return each(keys::claims, [&](const kv::Entry& entry) -> Status {
       auto claim = records::read_claim(entry.key, entry.value);
       if (!claim) return std::move(claim).error();
-      if (claim->node == surroundings.node_name) out.claims[entry.key] = std::move(*claim);
+      if (claim->node != surroundings.node_name) return {};
+      model::Claim now = records::as_of_now(pools, std::move(*claim));
+      out.claims[keys::claim(now.pool, now.prefix)] = std::move(now);
       return {};
     });
   });
@@ -170,8 +178,7 @@ class Checker {
         if (unknown_.count(lease.handle) == 0) {
           add(ProblemKind::lease_without_endpoint, text, "is leased to " + lease.handle + ", which is not attached");
         }
-      } else if (const auto& own = holder->second.addresses;
-                 std::find(own.begin(), own.end(), address) == own.end()) {
+      } else if (const auto& own = holder->second.addresses; std::find(own.begin(), own.end(), address) == own.end()) {
         add(ProblemKind::lease_without_endpoint, text, "is leased to " + lease.handle + ", which does not use it");
       }
       if (lease.pool.empty()) continue;  // another IPAM plugin's: of no block
@@ -257,6 +264,8 @@ class Checker {
       const bool here = std::any_of(store_.blocks.begin(), store_.blocks.end(), [&wanted = claim](const model::Block& b) {
         return b.prefix == wanted.prefix && b.use == wanted.use && b.pool == wanted.pool;
       });
+      const auto pool = store_.pools.find(claim.pool);
+      if (pool != store_.pools.end() && !pool->second.leasable().contains(claim.prefix)) continue;  // on its way back
       if (!here && store_.damaged.count(block) == 0) {
         add(ProblemKind::claim_without_block, claim.prefix.to_string(),
             "of pool " + claim.pool + " is claimed by this node and not in its store");

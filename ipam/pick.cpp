@@ -274,7 +274,7 @@ class Picker {
 }  // namespace
 
 Rules::Rules(const model::Pool& pool, model::Use use, const std::vector<Prefix>& reserved, const AddressRequest& request)
-    : reserved_(reserved), request_(request) {
+    : reserved_(reserved), request_(request), leasable_(pool.leasable()) {
   // On a layer-2 network the first address of a subnet means the network (IPv6: its routers, RFC 4291), the last of an IPv4
   // one everybody. Links of two or one address have neither (RFC 3021, RFC 6164).
   if (use != model::Use::bridged || pool.cidr.length() + 1 >= pool.cidr.address().bits()) return;
@@ -283,6 +283,7 @@ Rules::Rules(const model::Pool& pool, model::Use use, const std::vector<Prefix>&
 }
 
 const char* Rules::refusal(const Address& address) const {
+  if (!leasable_.contains(address)) return "lies in the part that its pool gives up";
   if (network_ == address) return "is the network address of its subnet";
   if (broadcast_ == address) return "is the broadcast address of its subnet";
   if (request_.first && address < *request_.first) return "lies before the first address of the range";
@@ -297,6 +298,7 @@ const char* Rules::refusal(const Address& address) const {
 }
 
 bool Rules::allows_any(const Prefix& block) const {
+  if (!leasable_.contains(block)) return false;
   if (request_.first && block.last() < *request_.first) return false;
   if (request_.last && block.address() > *request_.last) return false;
   return !end_of_reservation(block);

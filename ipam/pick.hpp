@@ -44,6 +44,7 @@ class Rules {
  private:
   const std::vector<Prefix>& reserved_;
   const AddressRequest& request_;
+  Prefix leasable_;
   std::optional<Address> network_, broadcast_;
 };
 

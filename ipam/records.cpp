@@ -159,7 +159,8 @@ Result<Family> underlay(kv::Transaction& tx) {
   if (!nodes) return std::move(nodes).error();
   for (const kv::Entry& entry : *nodes) {
     auto node = model::decode_node(entry.value);
-    if (!node || std::none_of(node->addresses.begin(), node->addresses.end(), [](const Address& a) { return a.is_v4(); })) return Family::v6;
+    if (!node || std::none_of(node->addresses.begin(), node->addresses.end(), [](const Address& a) { return a.is_v4(); }))
+      return Family::v6;
   }
   return Family::v4;
 }
@@ -202,6 +203,14 @@ Result<model::Block> adopt_block(kv::Transaction& tx, const std::string& pool, m
   auto existing = block(tx, keys::block(use, pool, prefix));
   if (!existing) return std::move(existing).error();
   if (existing->has_value()) return std::move(**existing);
+  auto record = records::pool(tx, pool);
+  if (!record) return std::move(record).error();
+  auto leaving = tx.get(keys::returned_block(prefix));
+  if (!leaving) return std::move(leaving).error();
+  if (!record->has_value() || !(*record)->leasable().contains(prefix) || leaving->has_value()) {
+    return make_error(Code::unavailable,
+                      "block " + prefix.to_string() + " is no longer one that pool " + pool + " leases from; try again");
+  }
   const model::Use other = use == model::Use::routed ? model::Use::bridged : model::Use::routed;
   auto rival = tx.get(keys::block(other, pool, prefix));
   if (!rival) return std::move(rival).error();
@@ -221,6 +230,35 @@ Result<model::Block> adopt_block(kv::Transaction& tx, const std::string& pool, m
   }
   put_block(tx, block, false);
   return block;
+}
+
+const model::Pool* pool_with(const std::vector<model::Pool>& pools, const Prefix& prefix) {
+  const auto found = std::find_if(pools.begin(), pools.end(), [&](const model::Pool& pool) { return pool.cidr.contains(prefix); });
+  return found == pools.end() ? nullptr : &*found;
+}
+
+model::Claim as_of_now(const std::vector<model::Pool>& pools, model::Claim claim) {
+  if (const model::Pool* pool = pool_with(pools, claim.prefix)) claim.pool = pool->name;
+  return claim;
+}
+
+Result<kv::Revision> ownership(kv::Transaction& tx) {
+  auto value = tx.get(keys::ownership);
+  if (!value) return std::move(value).error();
+  kv::Revision revision = 0;
+  if (!value->has_value()) return revision;
+  const char* const end = (*value)->data() + (*value)->size();
+  if (const auto [at, ec] = std::from_chars((*value)->data(), end, revision); ec != std::errc{} || at != end) {
+    return unreadable(keys::ownership, make_error(Code::invalid, "it is no number"));
+  }
+  return revision;
+}
+
+Status raise_ownership(kv::Transaction& tx, kv::Revision revision) {
+  auto known = ownership(tx);
+  if (!known) return std::move(known).error();
+  if (revision > *known) tx.put(keys::ownership, std::to_string(revision));
+  return {};
 }
 
 std::optional<model::Pool> overlapping(const std::vector<model::Pool>& pools, const std::string& name, const Prefix& cidr) {

@@ -55,8 +55,20 @@ void put_hint(kv::Transaction& tx, const model::Block& block, int64_t released);
 // Writes the block, and its available/ key when it became full or stopped being so.
 void put_block(kv::Transaction& tx, const model::Block& block, bool had_free);
 // Puts a block that the store does not have under the pool: all free but for the addresses that are leased already (after a
-// damaged or rolled back store). Code::conflict when the block is there for the other use. An existing one is returned as it is.
+// damaged or rolled back store). Code::conflict when the block is there for the other use; Code::unavailable when it is not of
+// this pool any more, or on its way back to the cluster. An existing one is returned as it is.
 Result<model::Block> adopt_block(kv::Transaction& tx, const std::string& pool, model::Use use, const Prefix& prefix);
+
+// The pool that has the addresses of the prefix; nullptr: none. Pools never overlap, so this, and not the name that a record was
+// written under, says which pool a block belongs to while pools are split and merged (reshape.hpp).
+const model::Pool* pool_with(const std::vector<model::Pool>& pools, const Prefix& prefix);
+// The claim under the name of the pool that has its addresses now.
+model::Claim as_of_now(const std::vector<model::Pool>& pools, model::Claim claim);
+
+// keys::ownership, 0 at first. Every transaction that takes a block or its name away raises it to the revision at which the cluster
+// store said so.
+Result<kv::Revision> ownership(kv::Transaction& tx);
+Status raise_ownership(kv::Transaction& tx, kv::Revision revision);
 
 // The first pool other than `name` that overlaps with the CIDR.
 std::optional<model::Pool> overlapping(const std::vector<model::Pool>& pools, const std::string& name, const Prefix& cidr);

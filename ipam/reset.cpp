@@ -1,6 +1,6 @@
 // reset_node_store() of check.hpp: a new store in the place of a damaged file.
 #include "ipam/check.hpp"
-#include "ipam/claims.hpp"
+#include "ipam/mirror.hpp"
 #include "ipam/node_store.hpp"
 #include "ipam/rebuild.hpp"
 #include "lib/model/keys.hpp"

@@ -1,5 +1,5 @@
 // Addresses that mean something else than "this host", wherever they stand.
-#include "ipam/claims.hpp"
+#include "ipam/pools.hpp"
 
 namespace firn::ipam {
 

@@ -5,10 +5,10 @@
 
 #include "ipam/block.hpp"
 #include "ipam/claims.hpp"
+#include "ipam/mirror.hpp"
 #include "lib/model/keys.hpp"
 
 namespace firn::routed {
-namespace {
 
 Result<std::vector<model::Block>> blocks_of(kv::Store& node) {
   auto listing = node.range(model::keys::blocks);
@@ -16,13 +16,10 @@ Result<std::vector<model::Block>> blocks_of(kv::Store& node) {
   std::vector<model::Block> out;
   for (const kv::Entry& entry : listing->entries) {
     auto block = model::decode_block(entry.value);
-    // Intake reports unreadable records; here they are no reason to claim or not to.
     if (block) out.push_back(std::move(*block));
   }
   return out;
 }
-
-}  // namespace
 
 std::vector<Shortage> pools_without_spare(const std::vector<model::Block>& blocks) {
   struct State {
@@ -41,29 +38,20 @@ std::vector<Shortage> pools_without_spare(const std::vector<model::Block>& block
   return out;
 }
 
-Result<BlocksOutcome> maintain_blocks(kv::Store& cluster, kv::Store& node, const std::string& node_name, int64_t now) {
-  BlocksOutcome out;
-  const auto copy = [&]() -> Status {
-    auto changed = ipam::mirror(cluster, node, node_name);
-    if (!changed) return std::move(changed).error();
-    out.changed = out.changed || *changed;
-    return {};
-  };
-  if (auto done = copy(); !done) return std::move(done).error();
-  const auto blocks = blocks_of(node);
-  if (!blocks) return blocks.error();
-  for (const Shortage& shortage : pools_without_spare(*blocks)) {
-    auto claim = ipam::claim_block(cluster, node_name, shortage.pool, shortage.use, std::nullopt, now);
+ClaimsOutcome claim_blocks(kv::Store* cluster, const std::string& node_name, const std::vector<Shortage>& shortages, int64_t now) {
+  ClaimsOutcome out;
+  if (cluster == nullptr) return out;
+  for (const Shortage& shortage : shortages) {
+    auto claim = ipam::claim_block(*cluster, node_name, shortage.pool, shortage.use, std::nullopt, now);
     if (claim) {
-      out.claimed.push_back(claim->prefix.to_string() + " of pool " + shortage.pool);
+      out.claimed.push_back(*std::move(claim));
       continue;
     }
     // not_found: a node-only pool, which the cluster does not know. The others: nothing more to be had, now.
-    const Error& why = claim.error();
-    if (!why.is(Code::not_found) && !why.is(Code::exhausted) && !why.is(Code::denied)) return why;
-  }
-  if (!out.claimed.empty()) {
-    if (auto done = copy(); !done) return std::move(done).error();
+    Error& why = claim.error();
+    if (why.is(Code::not_found) || why.is(Code::exhausted) || why.is(Code::denied)) continue;
+    out.failure = std::move(why);
+    break;
   }
   return out;
 }

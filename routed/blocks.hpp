@@ -1,8 +1,8 @@
-// Blocks of this host: pools, reservations and claims of the cluster copied into the node store, and one spare block claimed
-// ahead for every pool in use, so that an attach finds an address without asking the cluster.
-// Owns nothing of its own: ipam keeps all of it in the stores. Thread safety: as the stores.
+// Blocks of this host: one spare block is claimed ahead for every pool in use, so that an attach finds an address without asking
+// the cluster. Owns nothing of its own: ipam keeps all of it in the stores. Thread safety: as the stores.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -10,6 +10,9 @@
 #include "lib/model/records.hpp"
 
 namespace firn::routed {
+
+// The blocks in the node store. A record that cannot be read is left out: Intake reports it.
+Result<std::vector<model::Block>> blocks_of(kv::Store& node);
 
 // Pools that are in use (an address is leased) and have no wholly free block, in order. Pure.
 struct Shortage {
@@ -19,11 +22,11 @@ struct Shortage {
 };
 std::vector<Shortage> pools_without_spare(const std::vector<model::Block>& blocks);
 
-struct BlocksOutcome {
-  bool changed = false;
-  std::vector<std::string> claimed;  // "10.0.0.64/26 of pool default"
+struct ClaimsOutcome {
+  std::vector<model::Claim> claimed;
+  std::optional<Error> failure;  // a pool that has no block left is none
 };
-// One round: mirror, claim what is short, mirror again when something was claimed. A pool that has no block left is no error.
-Result<BlocksOutcome> maintain_blocks(kv::Store& cluster, kv::Store& node, const std::string& node_name, int64_t now);
+// For the thread of the cluster store, which may be nullptr.
+ClaimsOutcome claim_blocks(kv::Store* cluster, const std::string& node_name, const std::vector<Shortage>& shortages, int64_t now);
 
 }  // namespace firn::routed

@@ -5,10 +5,7 @@
 #include <algorithm>
 #include <type_traits>
 
-#include "ipam/allocator.hpp"
 #include "lib/base/file.hpp"
-#include "routed/blocks.hpp"
-#include "routed/cluster.hpp"
 
 namespace firn::routed {
 namespace {
@@ -16,8 +13,7 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds reap_delay{200};      // deleting many links at once costs about as much as deleting one
-constexpr milliseconds blocks_delay{200};
-constexpr milliseconds retry_delay{1000};    // after a failed listing, or while a store cannot be opened
+constexpr milliseconds retry_delay{1000};    // after a failed listing, or while the store cannot be opened
 
 IntakeListener listener_of(Compute& compute, std::function<void()> addresses, std::function<void()> cluster, std::function<void()> wake) {
   return {[&compute](const std::string& handle, const model::Endpoint* endpoint) { compute.set_endpoint(handle, endpoint); },
@@ -25,10 +21,9 @@ IntakeListener listener_of(Compute& compute, std::function<void()> addresses, st
           std::move(cluster), std::move(wake), [&compute] { return compute.has_containers(); }};
 }
 
-// A whole listing, of the kernel or of the cluster, takes many small pieces of memory, which the allocator would keep for good.
-void give_memory_back() { ::malloc_trim(0); }
-
 }  // namespace
+
+void give_memory_back() { ::malloc_trim(0); }
 
 Daemon::Daemon(loop::Loop& loop, Log& log, const Clock& clock, const Config& config, netlink::Kernel& kernel, netlink::Monitor& monitor)
     : loop_(loop),
@@ -41,7 +36,7 @@ Daemon::Daemon(loop::Loop& loop, Log& log, const Clock& clock, const Config& con
               listener_of(
                   compute_, [this] { schedule_blocks(); },
                   [this] {
-                    cluster_changed_ = true;
+                    if (cluster_ != nullptr) cluster_->look();
                     schedule_blocks();
                   },
                   [this] { round(); })),
@@ -49,14 +44,19 @@ Daemon::Daemon(loop::Loop& loop, Log& log, const Clock& clock, const Config& con
       forwards_(kernel, clock),
       neighbours_(kernel, clock),
       routes_(kernel, clock),
+      remote_(compute_.overlay()),
       bgp_(loop, log, clock, config.bird, config.run_dir,
            {[this] { return compute_.blocks(); }, [this](const std::string& key, const std::string& value) { put_record(key, value); },
-            [this] { bgp_.update(intake_.cluster(), node_name_); }}),
+            [this] { bgp_.update(remote_.records(), node_name_); }}),
       started_at_(clock.unix_seconds()) {}
 
 Status Daemon::start() {
   if (auto made = make_directories(config_.run_dir, 0755); !made) return made;
   if (auto failed = listen()) return std::move(*failed);
+  auto cluster = ClusterThread::start(config_.state_dir, [this](ClusterThread::Function fn) { loop_.post(std::move(fn)); },
+                                      {[this](const ClusterUpdate& update) { take_update(update); }, [this] { take_cluster_state(); }});
+  if (!cluster) return std::move(cluster).error();
+  cluster_ = *std::move(cluster);
   if (auto started = intake_.start(); !started) return started;
   auto watch = loop_.readable(monitor_.fd(), [this] { round(); });
   if (!watch) return std::move(watch).error();
@@ -94,7 +94,7 @@ std::optional<Error> Daemon::listen() {
 void Daemon::reload() {
   log_.info("reading stores and kernel again");
   intake_.reopen();
-  cluster_changed_ = true;
+  cluster_->reopen();
   resync();
   schedule_blocks();
 }
@@ -130,8 +130,9 @@ void Daemon::resync() {
     return;
   }
   last_resync_ = clock_.unix_seconds();
-  bgp_.update(intake_.cluster(), node_name_);
+  bgp_.update(remote_.records(), node_name_);
   reconcile();
+  schedule_blocks();  // what cooled may be given back now
   give_memory_back();
 }
 
@@ -254,12 +255,12 @@ void Daemon::reconcile_one(Driver<Kind>& driver, const std::string& kind, Step s
   const size_t kept_before = driver.kept();
   const Outcome outcome = driver.apply(step, [&](const auto& key, const auto& spec) {
     // Before the cluster has told what of other hosts is wanted, what an earlier run made for it stays.
-    if constexpr (std::is_same_v<Kind, RouteKind>) return compute_.is_unknown_attachment(spec.oif) || (!cluster_read_ && spec.gateway);
+    if constexpr (std::is_same_v<Kind, RouteKind>) return compute_.is_unknown_attachment(spec.oif) || (!remote_.is_read() && spec.gateway);
     else if constexpr (std::is_same_v<Kind, NeighbourKind>)
-      return compute_.is_unknown_attachment(key.index) || (!cluster_read_ && compute_.overlay().is_device(key.index));
-    else return !cluster_read_;
+      return compute_.is_unknown_attachment(key.index) || (!remote_.is_read() && compute_.overlay().is_device(key.index));
+    else return !remote_.is_read();
   });
-  if (driver.kept() > kept_before && cluster_read_) {
+  if (driver.kept() > kept_before && remote_.is_read()) {
     log_.repeated(Level::warning, "unknown attachment " + kind,
                   "unknown attachment: " + std::to_string(driver.kept()) + " " + kind +
                       "(s) of containers that " + config_.state_dir + " does not know are left alone; were they attached with another stateDir?");
@@ -312,65 +313,6 @@ void Daemon::reap() {
   // Somebody else was faster, or the kernel refuses: only a new listing tells.
   if (done.error().sys != ENODEV) note_failure("dead links", done.error());
   soon_timer_ = loop_.after(retry_delay, [this] { resync(); });
-}
-
-// Of this host, in the cluster store.
-void Daemon::put_record(const std::string& key, const std::string& value) {
-  if (intake_.cluster() == nullptr) return;
-  const auto done = intake_.cluster()->transact([&](kv::Transaction& tx) -> Status {
-    tx.put(key, value);
-    return {};
-  });
-  if (!done) note_failure("cluster", done.error());
-}
-
-void Daemon::schedule_blocks() {
-  if (!blocks_timer_) blocks_timer_ = loop_.after(blocks_delay, [this] { maintain(); });
-}
-
-// Endpoints of an earlier boot hold addresses that nobody uses: free them now rather than at the first attach.
-void Daemon::begin_boot() {
-  if (boot_begun_) return;
-  auto boot = ipam::current_boot_id();
-  if (!boot) return note_failure("boot", boot.error());
-  ipam::Options options;
-  options.boot_id = std::move(*boot);
-  const auto begun = ipam::Allocator(*intake_.node(), clock_, std::move(options)).begin_boot();
-  if (!begun) return note_failure("boot", begun.error());
-  boot_begun_ = true;
-}
-
-void Daemon::maintain() {
-  blocks_timer_.cancel();
-  if (intake_.node() == nullptr) return;
-  begin_boot();
-  if (auto name = intake_.node_name()) node_name_ = std::move(*name);
-  if (intake_.cluster() != nullptr && !node_name_.empty()) {
-    const auto outcome = maintain_blocks(*intake_.cluster(), *intake_.node(), node_name_, clock_.unix_seconds());
-    if (!outcome) note_failure("blocks", outcome.error());
-    else for (const std::string& claimed : outcome->claimed) log_.info("claimed a spare block: " + claimed);
-  }
-  const bool read = take_cluster();
-  // Our routes first: when a pool leaves mode bgp, BIRD takes its own away.
-  round();
-  bgp_.update(intake_.cluster(), node_name_);
-  if (read) give_memory_back();
-}
-
-// What is known of other hosts stays in force while the cluster store cannot be read.
-bool Daemon::take_cluster() {
-  if (!cluster_changed_ || intake_.cluster() == nullptr || node_name_.empty()) return false;
-  const auto view = read_cluster(*intake_.cluster(), node_name_);
-  if (!view) {
-    note_failure("cluster", view.error());
-    return false;
-  }
-  cluster_read_ = true;
-  cluster_changed_ = false;
-  compute_.overlay().set_cluster(*view);
-  const std::string trouble = compute_.overlay().trouble();
-  if (!trouble.empty()) log_.repeated(Level::warning, "unreachable blocks", trouble);
-  return true;
 }
 
 }  // namespace firn::routed

@@ -1,5 +1,6 @@
 // Daemon: the rooms of firn-routed wired together on one loop. Observes stores and kernel, computes, reconciles, answers.
-//   stores -> Intake -> Compute -> Drivers -> Kernel;   kernel events -> Compute, Drivers;   cluster -> blocks, Bgp
+//   node store -> Intake -> Compute -> Drivers -> Kernel;   kernel events -> Compute, Drivers
+//   cluster store -> ClusterThread -> Remote -> Compute, node store, Bgp;   node store -> jobs of the ClusterThread
 // Owns: nothing that its parts do not own. Ending it, in whatever way, leaves routes, neighbours and BIRD as they are.
 // Nothing is written before both the kernel and the node store have been read whole.
 // Thread safety: belongs to the thread of the loop.
@@ -17,6 +18,8 @@
 #include "lib/loop/loop.hpp"
 #include "lib/netlink/kernel.hpp"
 #include "routed/bgp.hpp"
+#include "routed/blocks.hpp"
+#include "routed/cluster/thread.hpp"
 #include "routed/compute.hpp"
 #include "routed/config.hpp"
 #include "routed/forwards.hpp"
@@ -25,9 +28,13 @@
 #include "routed/log.hpp"
 #include "routed/metrics.hpp"
 #include "routed/neighbours.hpp"
+#include "routed/remote.hpp"
 #include "routed/routes.hpp"
 
 namespace firn::routed {
+
+// A whole listing, of the kernel or of the cluster, takes many small pieces of memory, which the allocator would keep for good.
+void give_memory_back();
 
 class Daemon {
  public:
@@ -56,13 +63,17 @@ class Daemon {
   void take_address(const netlink::Event& event);
   template <class Kind>
   void reconcile_one(Driver<Kind>& driver, const std::string& kind, Step step);
-  bool take_cluster();  // false: nothing new
+  void take_update(const ClusterUpdate& update);
+  void take_cluster_state();
   void schedule_next();
   void schedule_reap();
   void reap();
   void schedule_blocks();
   void put_record(const std::string& key, const std::string& value);
   void maintain();
+  void claim_ahead();
+  void take_claims(const ClaimsOutcome& outcome);
+  void give_back();
   void begin_boot();
   void note_failure(const std::string& topic, const Error& error);
   std::optional<Error> listen();
@@ -84,17 +95,22 @@ class Daemon {
   ForwardDriver forwards_;
   NeighbourDriver neighbours_;
   RouteDriver routes_;
+  Remote remote_;
   Bgp bgp_;
   Metrics metrics_;
   std::unique_ptr<control::Server> control_;
   std::unique_ptr<http::Server> http_;
+  std::unique_ptr<ClusterThread> cluster_;
   loop::Handle monitor_watch_, control_watch_, resync_timer_, round_timer_, soon_timer_, reap_timer_, blocks_timer_;
 
   std::string node_name_;
   bool reconciled_ = false;   // the first complete round is done
   bool want_resync_ = false;
-  bool cluster_changed_ = false;  // since it was read
-  bool cluster_read_ = false;  // once at least, so that it is known what of other hosts is wanted
+  bool copy_due_ = false;     // the cluster says something that the node store may not have yet
+  bool trim_due_ = false;     // a whole listing was taken in
+  bool claiming_ = false;     // a job that claims blocks is on its way
+  bool giving_back_ = false;  // one that gives some back
+  std::chrono::steady_clock::time_point claim_again_{};
   bool boot_begun_ = false;
   int64_t started_at_ = 0;
   int64_t last_resync_ = 0;

@@ -1,12 +1,10 @@
-// Driver: desired and actual objects of one kind (routes, neighbours, links, forwarding entries) and the requests that make them
-// equal.
-// Owns: what Kind::list returns, which is how a restarted daemon recognises its objects (routes.hpp, neighbours.hpp, links.hpp,
-// forwards.hpp).
+// Driver: desired and actual objects of one kind (route, neighbour, link, forwarding entry) and the requests that make them equal.
+// Owns: what Kind::list returns, which is how a restarted daemon recognises its objects (see routes.hpp, links.hpp and the like).
 // A kill -9 leaves whatever the kernel has: the next list() finds it, and what is in place is not written again.
 // A key that fails waits with a growing delay and holds up only itself. Thread safety: belongs to the thread of the loop.
 //
-// One kind of object leans on another (a route on its link). A wish is made only while what it leans on is there (Compute), and
-// who drives several kinds removes in one order and puts in the opposite one, by Step.
+// A kind may lean on another (a route on its link): a wish is made only while that is there (Compute), and who drives several
+// kinds removes in one order and puts in the opposite one, by Step.
 //
 // Kind supplies: Key, Spec; a static list(kernel, ...) of what is ours; static void upsert(requests, key, spec, actual, was_ours)
 // (actual: what is there instead, or nullptr; was_ours: one of firn's is there or was, so that a foreign one in its place may be
@@ -39,9 +37,9 @@ enum class Step { remove, put };
 struct Outcome {
   uint64_t done = 0;
   uint64_t failed = 0;
-  uint64_t repaired = 0;           // of those done: what somebody else had removed or changed
+  uint64_t repaired = 0;  // of those done: what somebody else had removed or changed
   std::optional<Error> first_failure;
-  bool unknown = false;            // a batch broke off: list again
+  bool unknown = false;  // a batch broke off: list again
 };
 
 template <class Kind>
@@ -233,9 +231,7 @@ class Driver {
         const bool conflict = spec && Kind::conflict(failure->second->sys);
         // The first time it is most likely our own, by the plugin, or its link has just gone: the event is on its way.
         const bool early = (conflict || failure->second->sys == ENODEV) && wait.delay.count() == 0;
-        if (!out.first_failure && !early) {
-          out.first_failure = conflict ? Kind::explain(*failure->second) : *failure->second;
-        }
+        if (!out.first_failure && !early) out.first_failure = conflict ? Kind::explain(*failure->second) : *failure->second;
         wait.delay = wait.delay.count() == 0 ? first_delay : std::min(wait.delay * 2, longest_delay);
         wait.not_before = now + wait.delay;
         continue;

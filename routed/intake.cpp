@@ -8,7 +8,6 @@
 #include "ipam/node_store.hpp"
 #include "lib/base/file.hpp"
 #include "lib/cluster/cluster.hpp"
-#include "lib/kv/sqlite/sqlite_store.hpp"
 #include "lib/model/keys.hpp"
 
 namespace firn::routed {
@@ -28,8 +27,6 @@ bool is_there(const std::string& path) {
 Intake::Intake(loop::Loop& loop, Log& log, std::string state_dir, IntakeListener listener)
     : loop_(loop), log_(log), state_dir_(std::move(state_dir)), listener_(std::move(listener)) {
   node_.path = state_dir_ + "/node.db";
-  cluster_.path = cluster::database_path(state_dir_);
-  cluster_.shared = true;
 }
 
 Status Intake::start() {
@@ -42,6 +39,7 @@ Status Intake::start() {
   }
   auto watch = loop_.readable(directory_.get(), [this] {
     drain_directory();
+    listener_.cluster();
     listener_.wake();
   });
   if (!watch) return std::move(watch).error();
@@ -55,69 +53,61 @@ void Intake::drain_directory() {
   }
 }
 
-bool Intake::open(Source& source, bool create) {
-  if (source.store != nullptr) return false;
-  if (!create && !is_there(source.path)) {
-    source.trouble = source.path + " is not there yet (firnctl init, or a first container, makes it)";
+bool Intake::open(bool create) {
+  if (node_.store != nullptr) return false;
+  if (!create && !is_there(node_.path)) {
+    node_.trouble = node_.path + " is not there yet (firnctl init, or a first container, makes it)";
     return false;
   }
-  auto store = source.shared ? cluster::open_cluster(state_dir_, store_deadline)
-                             : ipam::open_node_store({source.path, {}, create, store_deadline});
+  auto store = ipam::open_node_store({node_.path, {}, create, store_deadline});
   if (!store) {
-    close(source, store.error());
+    close(store.error());
     return false;
   }
   auto fd = (*store)->watch_fd();
   if (!fd) {
-    close(source, fd.error());
+    close(fd.error());
     return false;
   }
   if (*fd >= 0) {
     auto watch = loop_.readable(*fd, [this] { listener_.wake(); });
     if (!watch) {
-      close(source, watch.error());
+      close(watch.error());
       return false;
     }
-    source.watch = std::move(*watch);
+    node_.watch = std::move(*watch);
   }
-  source.store = std::move(*store);
-  source.trouble.clear();
-  log_.info("reading " + source.path);
+  node_.store = std::move(*store);
+  node_.trouble.clear();
+  log_.info("reading " + node_.path);
   return true;
 }
 
-void Intake::close(Source& source, const Error& why) {
-  log_.repeated(Level::warning, source.path, why.message);
-  source.watch.cancel();
-  source.store.reset();
-  source.trouble = why.message;
+void Intake::close(const Error& why) {
+  log_.repeated(Level::warning, node_.path, why.message);
+  node_.watch.cancel();
+  node_.store.reset();
+  node_.trouble = why.message;
 }
 
 void Intake::reopen() {
-  for (Source* source : {&node_, &cluster_}) {
-    source->watch.cancel();
-    source->store.reset();
-  }
+  node_.watch.cancel();
+  node_.store.reset();
 }
 
-std::string Intake::trouble() const {
-  return node_.store == nullptr ? node_.trouble : cluster_.store == nullptr && is_there(cluster_.path) ? cluster_.trouble : "";
+bool Intake::has_cluster() const {
+  return is_there(cluster::config_path(state_dir_)) || is_there(cluster::database_path(state_dir_));
 }
 
-bool Intake::must_retry() const {
-  return (node_.store == nullptr && is_there(node_.path)) || (cluster_.store == nullptr && is_there(cluster_.path));
-}
+std::string Intake::trouble() const { return node_.store == nullptr ? node_.trouble : ""; }
+
+bool Intake::must_retry() const { return node_.store == nullptr && is_there(node_.path); }
 
 Result<std::string> Intake::node_name() {
   if (node_.store == nullptr) return std::string{};
   auto entry = node_.store->get(keys::node_identity);
   if (!entry) return std::move(entry).error();
   return *entry ? std::move((*entry)->value) : std::string{};
-}
-
-void Intake::poll() {
-  poll_node();
-  poll_cluster();
 }
 
 // A store without a name is normal on a host that `firnctl init` has not seen; one that had it before was lost meanwhile, and so
@@ -128,12 +118,12 @@ std::string Intake::loss() const {
       "systemctl start firn-routed)";
   if (node_.store == nullptr) {
     if (node_listed_) return node_.path + " has vanished" + way_out;
-    if (is_there(cluster_.path) && listener_.containers()) return node_.path + " is not there, and containers are" + way_out;
+    if (has_cluster() && listener_.containers()) return node_.path + " is not there, and containers are" + way_out;
     return {};
   }
   const auto name = node_.store->get(keys::node_identity);
   if (!name || *name || !listener_.containers()) return {};
-  if (had_name_ || is_there(cluster_.path)) return node_.path + " does not have this node's name, and containers are there" + way_out;
+  if (had_name_ || has_cluster()) return node_.path + " does not have this node's name, and containers are there" + way_out;
   const auto now = node_.store->range("");
   const auto is_known = [&](const kv::Entry& entry) { return known_.contains(entry.key); };
   if (!now || known_.empty() || std::any_of(now->entries.begin(), now->entries.end(), is_known)) return {};
@@ -143,13 +133,13 @@ std::string Intake::loss() const {
 bool Intake::refuse_node(const std::string& why) {
   lost_ = !why.empty();
   if (!lost_) return false;
-  close(node_, make_error(Code::conflict, why));
+  close(make_error(Code::conflict, why));
   return true;
 }
 
-void Intake::poll_node() {
+void Intake::poll() {
   if (node_.store == nullptr && !is_there(node_.path) && refuse_node(loss())) return;
-  if (open(node_, is_there(cluster_.path))) {
+  if (open(has_cluster())) {
     if (!refuse_node(loss())) list_node();
     return;
   }
@@ -157,7 +147,7 @@ void Intake::poll_node() {
   auto changes = node_.store->changes(node_.revision, {});
   if (!changes) {
     // A busy store is tried again; one that was deleted or replaced is opened anew when a file is there.
-    close(node_, changes.error());
+    close(changes.error());
     // Nothing more may happen in the directory, so nothing would wake us to see that it is gone.
     if (!is_there(node_.path)) refuse_node(loss());
     return;
@@ -174,7 +164,7 @@ void Intake::poll_node() {
     addresses = addresses || block || key.starts_with(keys::leases);
     if (!block && !key.starts_with(keys::endpoints)) continue;
     auto entry = node_.store->get(key);
-    if (!entry) return close(node_, entry.error());
+    if (!entry) return close(entry.error());
     take(key, *entry ? &(*entry)->value : nullptr);
   }
   if (addresses) listener_.addresses();
@@ -185,7 +175,7 @@ void Intake::list_node() {
   kv::Revision oldest = 0;
   for (const std::string_view prefix : {keys::blocks, keys::endpoints}) {
     auto listing = node_.store->range(prefix);
-    if (!listing) return close(node_, listing.error());
+    if (!listing) return close(listing.error());
     // Two listings, two states: the changes between them are read again from the older one.
     oldest = oldest == 0 ? listing->revision : std::min(oldest, listing->revision);
     for (const kv::Entry& entry : listing->entries) {
@@ -222,25 +212,6 @@ void Intake::take(const std::string& key, const std::string* value) {
     listener_.endpoint(name, &*record);
   }
   known_.insert(key);
-}
-
-void Intake::poll_cluster() {
-  if (cluster_.store == nullptr) {
-    const std::string config = cluster::config_path(state_dir_);
-    cluster_.path = is_there(config) ? config : cluster::database_path(state_dir_);
-  }
-  if (open(cluster_, false)) {
-    auto changes = cluster_.store->changes(0, {});
-    if (!changes) return close(cluster_, changes.error());
-    cluster_.revision = changes->revision;
-    return listener_.cluster();
-  }
-  if (cluster_.store == nullptr) return;
-  auto changes = cluster_.store->changes(cluster_.revision, {});
-  if (!changes) return close(cluster_, changes.error());
-  const bool changed = changes->compacted || !changes->keys.empty();
-  cluster_.revision = changes->revision;
-  if (changed) listener_.cluster();
 }
 
 }  // namespace firn::routed

@@ -1,6 +1,6 @@
-// Intake: the two stores as a stream of changes. Waits for node.db and cluster.db to appear (firn-routed may start before
-// `firnctl init`), watches them, and reports what changed. A watch is a hint: after a gap everything is listed and compared.
-// Owns: the two open stores and one inotify descriptor. Nothing survives the process.
+// Intake: the node store as a stream of changes. Waits for node.db to appear (firn-routed may start before `firnctl init`), watches
+// it, and reports what changed. A watch is a hint: after a gap everything is listed and compared.
+// Owns: the open store and one inotify descriptor. Nothing survives the process.
 // node.db is made only on a host that has no container: a store that was lost, or came back without this node's name, while
 // containers are there is trouble, and `firnctl ipam reset` the way out; until then the last wishes stay in force.
 // A record that cannot be read is reported and leaves what was known of it in force; a store that disappears likewise.
@@ -25,7 +25,7 @@ struct IntakeListener {
   std::function<void(const std::string& handle, const model::Endpoint*)> endpoint;  // nullptr: removed
   std::function<void(const std::string& key, const model::Block*)> block;
   std::function<void()> addresses;  // leases or blocks changed: is there still a spare block?
-  std::function<void()> cluster;    // anything in the cluster store changed
+  std::function<void()> cluster;    // the cluster store may be another one: files came or went, or the node has a name
   std::function<void()> wake;       // something may have changed: call poll() soon
   std::function<bool()> containers; // links with firn's alias are there
 };
@@ -37,17 +37,16 @@ class Intake {
   Status start();
   // Reads what changed since the last call and tells the listener, before it returns.
   void poll();
-  // Closes both stores; the next poll() opens and lists them anew.
+  // Closes the store; the next poll() opens and lists it anew.
   void reopen();
 
   bool complete() const { return node_listed_; }  // the node store has been read whole, once
   kv::Store* node() { return node_.store.get(); }
-  kv::Store* cluster() { return cluster_.store.get(); }
   // The node store vanished or is not the one it was: nothing may be written or removed after what it says.
   bool lost() const { return lost_; }
-  // Why complete() is false, or what is wrong with the stores; "" when nothing is.
+  // Why complete() is false, or what is wrong with the store; "" when nothing is.
   std::string trouble() const;
-  // A store's file is there and could not be opened: only trying again helps.
+  // The store's file is there and could not be opened: only trying again helps.
   bool must_retry() const;
   // The node's name, "" before `firnctl init`.
   Result<std::string> node_name();
@@ -55,20 +54,18 @@ class Intake {
  private:
   struct Source {
     std::string path;
-    bool shared = false;  // the cluster store, wherever it is
     std::unique_ptr<kv::Store> store;
     loop::Handle watch;
     kv::Revision revision = 0;
     std::string trouble;
   };
-  // Opens the source if its file is there. True: it was opened just now and must be listed.
-  bool open(Source& source, bool create);
-  void close(Source& source, const Error& why);
-  void poll_node();
+  // Opens the store if its file is there. True: it was opened just now and must be listed.
+  bool open(bool create);
+  void close(const Error& why);
+  bool has_cluster() const;  // a cluster store is configured, or there
   // The node store is not there although it was, or must have been: "" when nothing is wrong with that.
   std::string loss() const;
   bool refuse_node(const std::string& why);
-  void poll_cluster();
   void list_node();
   void take(const std::string& key, const std::string* value);
   void drain_directory();
@@ -79,7 +76,7 @@ class Intake {
   IntakeListener listener_;
   unique_fd directory_;
   loop::Handle directory_watch_;
-  Source node_, cluster_;
+  Source node_;
   bool node_listed_ = false;
   bool lost_ = false;
   bool had_name_ = false;  // the node store that was read last had this node's name

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "lib/model/keys.hpp"
+
 namespace firn::routed {
 namespace {
 
@@ -53,15 +55,15 @@ void Overlay::set_cluster(const ClusterView& view) {
   std::vector<std::pair<std::string, Prefix>> given_up;
   std::vector<std::string> gone;
   for (const auto& [name, pool] : pools_) {
-    if (!pools.contains(name)) gone.push_back(name);
+    if (!pools.contains(name) && !view.unreadable.contains(model::keys::pool(name))) gone.push_back(name);
     for (const auto& [prefix, owner] : pool.claims) {
-      if (!claimed.contains({name, prefix})) given_up.emplace_back(name, prefix);
+      if (!claimed.contains({name, prefix}) && !view.unreadable.contains(model::keys::claim(name, prefix))) given_up.emplace_back(name, prefix);
     }
   }
   for (const auto& [name, prefix] : given_up) set_claim(name, prefix, nullptr);
   for (const std::string& name : gone) set_pool(name, nullptr);
   for (const auto& [name, state] : nodes_) {
-    if (!nodes.contains(name)) set_node(name, nullptr);
+    if (!nodes.contains(name) && !view.unreadable.contains(model::keys::node(name))) set_node(name, nullptr);
   }
 }
 
@@ -80,11 +82,16 @@ void Overlay::set_pool(const std::string& name, const model::Pool* pool) {
   Pool& state = pools_[name];
   const bool same = pool != nullptr && state.record && state.record->mode == pool->mode &&
                     state.record->cross_subnet == pool->cross_subnet && state.record->cidr == pool->cidr;
+  const std::optional<Prefix> before = state.record ? std::optional(state.record->cidr) : std::nullopt;
   if (pool != nullptr) state.record = *pool;
   else state.record.reset();
   if (same) return;
   moved_ = true;  // the vxlan links may be wanted now, or no longer
-  for (const auto& [prefix, owner] : state.claims) touched_.insert(prefix);
+  for (const auto& [other, claimed] : pools_) {
+    for (const auto& [prefix, owner] : claimed.claims) {
+      if ((before && before->contains(prefix)) || (pool != nullptr && pool->cidr.contains(prefix))) touched_.insert(prefix);
+    }
+  }
   if (pool == nullptr && state.claims.empty()) pools_.erase(name);
 }
 
@@ -205,12 +212,12 @@ Overlay::Way Overlay::way_to(const Node& to) const {
   return out;
 }
 
-Overlay::Route Overlay::route(const Pool& pool, const Prefix& prefix, const Node& to) const {
-  const bool encapsulates = pool.record->mode == model::RoutingMode::vxlan;
+Overlay::Route Overlay::route(const model::Pool& pool, const Prefix& prefix, const Node& to) const {
+  const bool encapsulates = pool.mode == model::RoutingMode::vxlan;
   netlink::Route out;
   out.destination = prefix;
   const auto& neighbour = prefix.family() == Family::v4 ? to.way.direct_v4 : to.way.direct_v6;
-  if (neighbour && (!encapsulates || pool.record->cross_subnet)) {
+  if (neighbour && (!encapsulates || pool.cross_subnet)) {
     out.oif = neighbour->oif;
     out.gateway = neighbour->gateway;
     return out;
@@ -224,20 +231,23 @@ Overlay::Route Overlay::route(const Pool& pool, const Prefix& prefix, const Node
   return out;
 }
 
-// Whose block it is, if it is one that this room routes. What a record says must fit: a claim outside of its pool is no route.
-const Overlay::Node* Overlay::owner(const Pool& pool, const Prefix& prefix) const {
-  if (!pool.record || !is_routing_mode_ours(*pool.record) || !pool.record->cidr.contains(prefix)) return nullptr;
-  const auto claim = pool.claims.find(prefix);
-  if (claim == pool.claims.end() || self_.empty()) return nullptr;
+// The block as this room routes it. Its pool is the one that has its addresses, whatever name it was claimed under: while pools are
+// split and merged claims follow later. One that no pool has is no route.
+Overlay::Remote Overlay::remote(const Prefix& prefix) const {
+  Remote out;
+  if (self_.empty()) return out;
+  for (const auto& [name, pool] : pools_) {
+    if (pool.record && is_routing_mode_ours(*pool.record) && pool.record->cidr.contains(prefix)) out.pool = &*pool.record;
+    if (const auto claim = pool.claims.find(prefix); claim != pool.claims.end()) out.owner = claim->second;
+  }
   const auto self = nodes_.find(self_);
-  return self != nodes_.end() && claim->second == &self->second ? nullptr : claim->second;
+  if (out.pool == nullptr || (self != nodes_.end() && out.owner == &self->second)) out.owner = nullptr;
+  return out;
 }
 
 Overlay::Route Overlay::route_to(const Prefix& prefix) const {
-  for (const auto& [name, pool] : pools_) {
-    if (const Node* to = owner(pool, prefix)) return route(pool, prefix, *to);
-  }
-  return std::nullopt;
+  const Remote found = remote(prefix);
+  return found.owner == nullptr ? std::nullopt : route(*found.pool, prefix, *found.owner);
 }
 
 // Results ---------------------------------------------------------------------------------------------------------------
@@ -280,7 +290,6 @@ std::set<Prefix> Overlay::settle() {
     }
     if (!changed.empty()) {
       for (const auto& [name, pool] : pools_) {
-        if (!pool.record || !is_routing_mode_ours(*pool.record)) continue;
         for (const auto& [prefix, to] : pool.claims) {
           if (changed.contains(to)) touched_.insert(prefix);
         }
@@ -289,9 +298,7 @@ std::set<Prefix> Overlay::settle() {
     wish_ = work_out();
   }
   for (const Prefix& prefix : touched_) {
-    const bool wanted =
-        std::any_of(pools_.begin(), pools_.end(), [&](const auto& entry) { return owner(entry.second, prefix) != nullptr; });
-    if (wanted && !route_to(prefix)) unreachable_.insert(prefix);
+    if (remote(prefix).owner != nullptr && !route_to(prefix)) unreachable_.insert(prefix);
     else unreachable_.erase(prefix);
   }
   return std::exchange(touched_, {});
@@ -300,24 +307,21 @@ std::set<Prefix> Overlay::settle() {
 std::string Overlay::trouble() const {
   if (unreachable_.empty()) return {};
   const Prefix& prefix = *unreachable_.begin();
-  for (const auto& [name, pool] : pools_) {
-    const Node* to = owner(pool, prefix);
-    if (to == nullptr) continue;
-    const auto named = std::find_if(nodes_.begin(), nodes_.end(), [&](const auto& entry) { return &entry.second == to; });
-    std::string out = "block " + prefix.to_string() + " of pool " + name + " has no route: node " + named->first;
-    if (!to->known || to->addresses.empty())
-      return out + " has no address in the cluster ('firnctl node set " + named->first + " --address A')";
-    if (pool.record->mode == model::RoutingMode::direct) {
-      return out + " (" + to->addresses.front().to_string() +
-             ") is on no layer 2 of this host, which mode direct needs; use mode vxlan";
-    }
-    if (!to->way.tunnel) {
-      return out + " (" + to->addresses.front().to_string() +
-             ") and this host have no address family in common, or this node's address is on none of its links";
-    }
-    return out + " waits for the link " + std::string(vxlan_name(to->way.tunnel->family()));
+  const auto [pool, to] = remote(prefix);
+  if (to == nullptr) return {};
+  const auto named = std::find_if(nodes_.begin(), nodes_.end(), [&, at = to](const auto& entry) { return &entry.second == at; });
+  std::string out = "block " + prefix.to_string() + " of pool " + pool->name + " has no route: node " + named->first;
+  if (!to->known || to->addresses.empty())
+    return out + " has no address in the cluster ('firnctl node set " + named->first + " --address A')";
+  if (pool->mode == model::RoutingMode::direct) {
+    return out + " (" + to->addresses.front().to_string() +
+           ") is on no layer 2 of this host, which mode direct needs; use mode vxlan";
   }
-  return {};
+  if (!to->way.tunnel) {
+    return out + " (" + to->addresses.front().to_string() +
+           ") and this host have no address family in common, or this node's address is on none of its links";
+  }
+  return out + " waits for the link " + std::string(vxlan_name(to->way.tunnel->family()));
 }
 
 }  // namespace firn::routed

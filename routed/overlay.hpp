@@ -57,6 +57,7 @@ struct ClusterView {
   std::vector<model::Pool> pools;
   std::vector<model::Node> nodes;
   std::vector<model::Claim> claims;
+  std::set<std::string> unreadable = {};  // keys of records that are there and say nothing: what was known of them stays in force
 };
 
 class Overlay {
@@ -69,7 +70,7 @@ class Overlay {
     bool operator==(const Wish&) const = default;
   };
 
-  // The cluster as a whole, or one record after the other; nullptr removes. Claims are known by pool and prefix.
+  // The cluster as a whole, or one record after the other; nullptr removes. Claims are known by the name they are under and their prefix.
   void set_cluster(const ClusterView& view);
   void set_self(const std::string& node);
   void set_pool(const std::string& name, const model::Pool* pool);
@@ -122,8 +123,12 @@ class Overlay {
   };
 
   Node& node(const std::string& name);
-  Route route(const Pool& pool, const Prefix& prefix, const Node& to) const;
-  const Node* owner(const Pool& pool, const Prefix& prefix) const;
+  struct Remote {  // another host's block: both are null when it is none, or its pool is not of these modes
+    const model::Pool* pool = nullptr;
+    const Node* owner = nullptr;
+  };
+  Route route(const model::Pool& pool, const Prefix& prefix, const Node& to) const;
+  Remote remote(const Prefix& prefix) const;
   std::optional<Hop> direct(const Node& to, Family block) const;
   std::optional<netlink::LinkAddress> own(Family family) const;  // the node's address that is on one of its links
   int device(Family underlay) const;                             // index, 0: not there or down

@@ -78,8 +78,8 @@ std::string Daemon::status() {
   w.field("uptimeSeconds", clock_.unix_seconds() - started_at_).field("stateDir", config_.state_dir);
   const std::string waiting = not_ready();
   w.field("ready", waiting.empty()).field_if("waitingFor", waiting);
-  w.field("node", node_name_).field("clusterPresent", intake_.cluster() != nullptr).field("nodePresent", intake_.node() != nullptr);
-  w.field_if("storeTrouble", intake_.trouble());
+  w.field("node", node_name_).field("clusterPresent", cluster_->present()).field("nodePresent", intake_.node() != nullptr);
+  w.field_if("storeTrouble", intake_.trouble().empty() ? cluster_->trouble() : intake_.trouble());
   w.field("endpoints", static_cast<uint64_t>(compute_.endpoints()));
   write_counts(w, "routes", routes_);
   write_counts(w, "neighbours", neighbours_);

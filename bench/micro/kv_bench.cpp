@@ -1,35 +1,40 @@
-// The node store alone, in one process: what a lease and its release cost before any of ipam's own work.
+// The stores alone, in one process: what a lease and its release cost before any of ipam's own work.
 #include <benchmark/benchmark.h>
 #include <stdlib.h>
 
 #include <filesystem>
 
+#include "lib/kv/lmdb/lmdb_store.hpp"
 #include "lib/kv/sqlite/sqlite_store.hpp"
 
 namespace {
 
 using namespace firn;
 
+enum Engine : int64_t { lmdb, sqlite };
+
 class TemporaryStore {
  public:
-  TemporaryStore(kv::SqliteOptions::Durability durability, bool history) {
+  explicit TemporaryStore(int64_t engine) : engine_(engine) {
     std::string pattern = std::filesystem::temp_directory_path() / "firn-bench-XXXXXX";
-    if (::mkdtemp(pattern.data()) == nullptr) return;
-    directory_ = pattern;
-    options.path = directory_ + "/node.db";
-    options.durability = durability;
-    options.keep_history = history;
+    if (::mkdtemp(pattern.data()) != nullptr) directory_ = pattern;
   }
   ~TemporaryStore() { std::filesystem::remove_all(directory_); }
   std::unique_ptr<kv::Store> open(benchmark::State& state) {
-    auto store = kv::open_sqlite(options);
+    auto store = engine_ == lmdb ? open_as(&kv::open_lmdb, "/node.db") : open_as(&kv::open_sqlite, "/cluster.db");
     if (store) return std::move(*store);
     state.SkipWithError(store.error().message.c_str());
     return nullptr;
   }
-  kv::SqliteOptions options;
 
  private:
+  template <class Options>
+  Result<std::unique_ptr<kv::Store>> open_as(Result<std::unique_ptr<kv::Store>> (*engine)(const Options&), const char* name) {
+    Options options;
+    options.path = directory_ + name;
+    return engine(options);
+  }
+  int64_t engine_;
   std::string directory_;
 };
 
@@ -55,14 +60,13 @@ Status release(kv::Transaction& transaction, const std::string& id) {
   return {};
 }
 
-// Arguments: history, durable, endpoints present beside the one that comes and goes.
+// Arguments: engine, endpoints present beside the one that comes and goes.
 void lease_and_release(benchmark::State& state) {
-  TemporaryStore data(state.range(1) != 0 ? kv::SqliteOptions::Durability::durable : kv::SqliteOptions::Durability::committed,
-                      state.range(0) != 0);
+  TemporaryStore data(state.range(0));
   auto store = data.open(state);
   if (!store) return;
   auto filled = store->transact([&](kv::Transaction& transaction) -> Status {
-    for (int64_t i = 0; i < state.range(2); ++i) {
+    for (int64_t i = 0; i < state.range(1); ++i) {
       if (auto status = lease(transaction, "present-" + std::to_string(i)); !status) return status;
     }
     return {};
@@ -77,17 +81,12 @@ void lease_and_release(benchmark::State& state) {
   }
   state.SetItemsProcessed(count);
 }
-BENCHMARK(lease_and_release)
-    ->ArgNames({"history", "durable", "present"})
-    ->Args({1, 0, 100})
-    ->Args({0, 0, 100})
-    ->Args({1, 0, 10000})
-    ->Args({0, 0, 10000});
-BENCHMARK(lease_and_release)->ArgNames({"history", "durable", "present"})->Args({1, 1, 100})->UseRealTime();
+BENCHMARK(lease_and_release)->ArgNames({"engine", "present"})->Args({lmdb, 100})->Args({lmdb, 10000});
+BENCHMARK(lease_and_release)->ArgNames({"engine", "present"})->Args({sqlite, 100})->UseRealTime();
 
 // What a CNI plugin does: open, one transaction, close. Argument: whether a daemon holds the store open meanwhile.
 void open_lease_close(benchmark::State& state) {
-  TemporaryStore data(kv::SqliteOptions::Durability::committed, true);
+  TemporaryStore data(lmdb);
   std::unique_ptr<kv::Store> held;
   if (state.range(0) != 0) held = data.open(state);
   int64_t count = 0;
@@ -102,7 +101,7 @@ void open_lease_close(benchmark::State& state) {
 BENCHMARK(open_lease_close)->ArgName("held")->Arg(0)->Arg(1);
 
 void get(benchmark::State& state) {
-  TemporaryStore data(kv::SqliteOptions::Durability::committed, true);
+  TemporaryStore data(lmdb);
   auto store = data.open(state);
   if (!store) return;
   auto leased = store->transact([&](kv::Transaction& transaction) { return lease(transaction, "one"); });

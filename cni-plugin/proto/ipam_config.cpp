@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "cni-plugin/proto/spelling.hpp"
-#include "ipam/claims.hpp"
+#include "ipam/pools.hpp"
 #include "lib/model/names.hpp"
 
 namespace firn::cni {

@@ -1,4 +1,8 @@
-// Making an endpoint: the pair, then each side in one batch, from the host inwards.
+// Making an endpoint: the pair, then each side in one batch, from the host inwards, and only then is it said to be there.
+#include <algorithm>
+#include <chrono>
+#include <thread>
+
 #include "lib/base/file.hpp"
 #include "lib/endpoint/endpoint.hpp"
 #include "lib/endpoint/inside.hpp"
@@ -71,11 +75,35 @@ Status create(Kernel& host, const Netns& container, const Spec& spec) {
   return make_error(Code::exists, "interface " + spec.ifname + " exists already in the container's network namespace");
 }
 
-Status configure_host(Kernel& host, const Spec& spec) {
-  auto index = host.index_of(spec.host_ifname);
-  if (!index) return std::move(index).error();
+Status configure_host(Kernel& host, const Spec& spec, int index) {
   if (auto set = set_ipv6(spec.host_ifname, has_family(spec.addresses, Family::v6)); !set) return set;
-  return netlink::all_done(host.apply(host_requests(spec, *index)));
+  const auto requests = host_requests(spec, index);
+  auto failures = host.apply(requests);
+  if (!failures) return std::move(failures).error();
+  for (netlink::Failure& failure : *failures) {
+    const bool address_is_there =
+        failure.error.sys == EEXIST && std::holds_alternative<netlink::AddAddress>(requests[failure.index]);
+    if (!address_is_there) return std::move(failure.error);
+  }
+  return {};
+}
+
+// What the kernel does about a new carrier, it does in a work item of its own (net/core/link_watch.c). Until then the side that
+// came up first drops what it is given to send, and IPv6 is not ready on either side: the first packets to the container would be
+// lost. Asking for the link makes the kernel act at once since Linux 6.8; before, it is waited for.
+Status await_carrier(Kernel& kernel, const std::string& name, int index) {
+  constexpr std::chrono::seconds patience(2);
+  const auto end = std::chrono::steady_clock::now() + patience;
+  for (auto pause = std::chrono::microseconds(50);; pause = std::min(pause * 2, std::chrono::microseconds(5000))) {
+    auto link = kernel.link(index);
+    if (!link) return std::move(link).error();
+    if (link->running) return {};
+    if (std::chrono::steady_clock::now() >= end) {
+      return make_error(Code::unavailable, "link " + name + " has no carrier " + std::to_string(patience.count()) +
+                                               " s after both its ends were set up; is somebody setting it down?");
+    }
+    std::this_thread::sleep_for(pause);
+  }
 }
 
 // The families whose default route is somebody else's; any other failure is returned.
@@ -111,6 +139,9 @@ Result<Attached> configure_container(const Netns& container, const Spec& spec) {
   if (!failures) return std::move(failures).error();
   auto taken = judge(requests, *failures);
   if (!taken) return std::move(taken).error();
+  if (v6) {
+    if (auto ready = await_carrier(kernel, spec.ifname, *index); !ready) return std::move(ready).error();
+  }
   Attached attached;
   if (taken->empty()) return attached;
   attached.by_rule = *std::move(taken);
@@ -146,8 +177,13 @@ Status check_addresses(const Spec& spec) {
 
 // Once the pair is there.
 Result<Attached> configure(Kernel& host, const Netns& container, const Spec& spec) {
-  if (auto done = configure_host(host, spec); !done) return std::move(done).error();
-  return configure_container(container, spec);
+  auto index = host.index_of(spec.host_ifname);
+  if (!index) return std::move(index).error();
+  if (auto done = configure_host(host, spec, *index); !done) return std::move(done).error();
+  auto attached = configure_container(container, spec);
+  if (!attached) return attached;
+  if (auto ready = await_carrier(host, spec.host_ifname, *index); !ready) return std::move(ready).error();
+  return attached;
 }
 
 }  // namespace

@@ -30,7 +30,12 @@ std::vector<Prefix> destinations(const Spec& spec) {
 
 std::vector<netlink::Request> host_requests(const Spec& spec, int index) {
   std::vector<netlink::Request> out;
-  out.reserve(1 + 2 * spec.addresses.size());
+  out.reserve(2 + 2 * spec.addresses.size());
+  if (has_family(spec.addresses, Family::v6)) {
+    // The kernel would give the link this address itself, and use it for nothing until another work item has looked at it.
+    constexpr int link_local_length = 64;  // RFC 4291, 2.5.6
+    out.emplace_back(netlink::AddAddress{.address = {index, {gateway(Family::v6), link_local_length}}});
+  }
   netlink::SetLink link{.index = index};
   link.up = true;
   link.ipv4_strict_source = true;

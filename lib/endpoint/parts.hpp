@@ -7,7 +7,7 @@
 
 namespace firn::endpoint {
 
-// Order matters: the link comes up before routes go through it.
+// Order matters: the link comes up before routes go through it. EEXIST of an address: it has been there already.
 std::vector<netlink::Request> host_requests(const Spec& spec, int index);
 // AddRoute rather than ReplaceRoute: EEXIST tells that the container has another default route.
 std::vector<netlink::Request> container_requests(const Spec& spec, int index);

@@ -115,6 +115,12 @@ std::string encode(const Pool& pool) {
   if (pool.cross_subnet) w.field("cross_subnet", true);
   if (!pool.advertise) w.field("advertise", false);
   if (pool.strict) w.field("strict", true);
+  if (pool.shrinking_to) w.field("shrinking_to", pool.shrinking_to->to_string());
+  if (!pool.moving_from.empty()) {
+    w.key("moving_from").begin_array();
+    for (const std::string& name : pool.moving_from) w.value(name);
+    w.end_array();
+  }
   if (pool.overhead != 0) w.field("overhead", pool.overhead);
   return std::move(w.end_object()).take();
 }
@@ -135,6 +141,16 @@ Result<Pool> decode_pool(Source source) {
     pool.cross_subnet = f.flag_or("cross_subnet", false);
     pool.advertise = f.flag_or("advertise", true);
     pool.strict = f.flag_or("strict", false);
+    if (root["shrinking_to"].present()) {
+      pool.shrinking_to = f.prefix("shrinking_to");
+      require(f, pool.cidr.contains(*pool.shrinking_to), "/shrinking_to: is not inside /cidr");
+    }
+    for (const json::Value& item : f.list("moving_from")) {
+      auto name = item.string();
+      if (!name) f.fail(std::move(name).error());
+      else pool.moving_from.push_back(*std::move(name));
+    }
+    for (const std::string& name : pool.moving_from) require_name(f, check_object_name("pool name", name));
     pool.overhead = static_cast<int>(f.number_or("overhead", 0, 0, 128));
     require_name(f, check_object_name("pool name", pool.name));
     return f.finish(std::move(pool));

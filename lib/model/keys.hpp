@@ -44,6 +44,11 @@ inline constexpr std::string_view boot = "boot";           // value: boot id at 
 inline constexpr std::string_view blocks = "block/";
 inline constexpr std::string_view leases = "lease/";
 inline constexpr std::string_view endpoints = "endpoint/";
+// The revision of the cluster store at which a block, or its name, was last taken away from this host: an older view of the
+// cluster says nothing about blocks here.
+inline constexpr std::string_view ownership = "ownership";
+inline constexpr std::string_view returned = "returned/";  // blocks on their way back to the cluster
+std::string returned_block(const Prefix& prefix);
 std::string block(Use use, std::string_view pool, const Prefix& prefix);
 std::string blocks_of(Use use, std::string_view pool);
 // Present while the block has at least one free address: the allocator looks at these alone. The value is a hint (docs/ipam.md).

@@ -12,8 +12,9 @@ namespace firn::netlink {
 
 namespace {
 
-// IFF_LOWER_UP of linux/if.h, which cannot be included beside net/if.h.
+// IFF_LOWER_UP and IF_OPER_UP of linux/if.h, which cannot be included beside net/if.h.
 constexpr unsigned lower_up = 1U << 16;
+constexpr uint8_t operational = 6;
 
 template <class Body>
 const Body* body_of(const nlmsghdr* message) {
@@ -100,7 +101,7 @@ std::optional<Link> decode_link(const nlmsghdr* message) {
   Link out;
   out.index = body->ifi_index;
   out.up = (body->ifi_flags & IFF_UP) != 0;
-  out.running = (body->ifi_flags & lower_up) != 0;
+  out.running = (body->ifi_flags & lower_up) != 0 && attributes.number<uint8_t>(IFLA_OPERSTATE) == operational;
   out.name = attributes.text(IFLA_IFNAME);
   out.alias = attributes.text(IFLA_IFALIAS);
   out.mac = attributes.mac(IFLA_ADDRESS).value_or(Mac());

@@ -34,7 +34,7 @@ struct Link {
   Mac mac;
   int mtu = 0;
   bool up = false;       // IFF_UP
-  bool running = false;  // IFF_LOWER_UP
+  bool running = false;  // carrier, and the kernel acts on it: IFF_LOWER_UP and IF_OPER_UP (never so for kinds without a carrier)
   uint32_t group = 0;
   int peer_index = 0;    // IFLA_LINK: the other end of a veth, in its own namespace
   std::string alias;

@@ -16,7 +16,7 @@ def make_rack(test, router, password):
     """A host with firn and its router, both sessions established."""
     test.host, test.tor = test.lab.host("h1"), test.lab.host("tor")
     test.lab.link(test.host, "eth0", test.tor, "swp1", [f"{HOST4}/30", f"{HOST6}/64"], [f"{ROUTER4}/30", f"{ROUTER6}/64"])
-    test.router = router(test.tor, [HOST4, HOST6], ROUTER4, password)
+    test.router = router(test.tor, {HOST4: HOST_AS, HOST6: HOST_AS}, ROUTER4, password)
     test.firn = Firn(test.host)
     test.firn.ctl("init", "--address", HOST4, "--as", HOST_AS, "--pool", "web=10.64.0.0/16", "--pool", "web6=fd00:64::/64")
     test.firn.peer("tor4", ROUTER4, ROUTER_AS, password, "--connect-retry", "1")

@@ -7,83 +7,38 @@ import ipaddress
 import json
 import sqlite3
 
-import cni
-from firnhost import Firn
-from lab import LabError, wait_for
+from lab import wait_for
+from member import Member
 
 SEGMENTS = {"s1": ("192.0.2.{}/24", "2001:db8:1::{}/64"), "s2": ("198.51.100.{}/24", "2001:db8:2::{}/64")}
 ROUTER = 254
 
 
-class Member:
+class SegmentMember(Member):
     def __init__(self, cluster, name, segment, number, families):
-        lab = cluster.lab
-        self.cluster, self.name = cluster, name
-        self.host = lab.host(name)
+        super().__init__(cluster.lab, name, number)
+        self.cluster = cluster
         forms = [form for form, family in zip(SEGMENTS[segment], (4, 6)) if family in families]
         addresses = [form.format(number) for form in forms]
         self.addresses = [address.partition("/")[0] for address in addresses]
-        lab.link(self.host, "eth0", cluster.fabric, f"p-{name}", addresses)
+        self.lab.link(self.host, "eth0", cluster.fabric, f"p-{name}", addresses)
         cluster.fabric.run("ip", "link", "set", f"p-{name}", "master", segment)
         for form, family in zip(SEGMENTS[segment], (4, 6)):
             if family in families:
                 self.host.run("ip", f"-{family}", "route", "add", "default", "via", form.format(ROUTER).partition("/")[0])
-        self.host.write("/etc/machine-id", f"{number:032x}\n")
-        self.state = lab.dir / f"state-{name}"
+        self.state = self.lab.dir / f"state-{name}"
         self.state.mkdir(mode=0o700)
         self.host.run("mount", "--bind", self.state, "/var/lib/firn")
-        self.firn = Firn(self.host)
         self.firn.ctl("init", "--name", name, *(option for a in self.addresses for option in ("--address", a)))
-        self.network = cni.Network(self.host, "web", [{"type": "firn", "ipam": {"type": "firn-ipam"}}])
 
     def start(self):
-        self.firn.start()
-        wait_for(f"{self.name} is ready", lambda: self.status()["ready"])
+        super().start()
         wait_for(f"{self.name} has its blocks", lambda: len(self.firn.blocks()) >= len(self.cluster.claimed[self.name]))
 
-    def status(self):
-        return self.host.json("firnctl", "status", "-o", "json", check=False)["daemon"]
-
     def attach(self, container):
-        """Returns the addresses of a new container, IPv4 first."""
-        found = cni.addresses(self.network.add(container, self.host.netns(container)))
+        found = super().attach(container)
         self.cluster.share()
-        return sorted(found, key=lambda address: ":" in address)
-
-    def mtu(self, container):
-        return self.host.json("ip", "-n", container, "-j", "link", "show", "eth0")[0]["mtu"]
-
-    def reaches(self, container, address, size=56):
-        """One packet of that much payload, which nobody may cut."""
-        return self.host.inside(f"/run/netns/{container}", "ping", "-n", "-q", "-c", "1", "-W", "1", "-M", "do", "-s", size, address,
-                                check=False).returncode == 0
-
-    def routes(self):
-        """Routes of firn to other hosts, as {destination: the kernel's words}."""
-        found = {}
-        for family in ("-4", "-6"):
-            for line in self.host.out("ip", family, "route", "show", "proto", "241").splitlines():
-                if " via " in line:
-                    found[line.split()[0]] = line
         return found
-
-    def kernel(self):
-        """Everything that is in the kernel of this host, as a set of the kernel's words, but for counters and times."""
-        lines = [("ip", *what) for what in (("-4", "route"), ("-6", "route"), ("neigh", "show", "nud", "permanent"))]
-        lines += [("bridge", "fdb", "show", "dev", link["ifname"]) for link in self.vxlan_links()]
-        found = {" ".join(line.split()) for command in lines for line in self.host.out(*command).splitlines()}
-        return found | {f"{link['ifindex']} {link['ifname']} mtu {link['mtu']} {link['address']} {link['operstate']}"
-                        for link in self.host.json("ip", "-j", "link")}
-
-    def is_as(self, before):
-        """For wait_for: says what differs."""
-        now = self.kernel()
-        if now != before:
-            raise LabError(f"missing: {sorted(before - now)}; more: {sorted(now - before)}")
-        return True
-
-    def vxlan_links(self):
-        return self.host.json("ip", "-j", "-d", "link", "show", "type", "vxlan") or []
 
 
 class Cluster:
@@ -100,7 +55,7 @@ class Cluster:
         self.fabric.sysctl("net/ipv6/conf/all/forwarding", 1)
 
     def add(self, name, segment, families=(4, 6)):
-        member = Member(self, name, segment, 11 + len(self.members), families)
+        member = SegmentMember(self, name, segment, 11 + len(self.members), families)
         self.members.append(member)
         return member
 

@@ -83,6 +83,13 @@ class Process:
 
     def signal(self, number):
         os.kill(self.pid, number)
+        if number in (signal.SIGCONT, signal.SIGKILL):
+            self.wake()
+
+    def wake(self):
+        """nsenter stops when its child does, does not go on with it, and while it is stopped nobody buries the child."""
+        if self.alive():
+            self.popen.send_signal(signal.SIGCONT)
 
     def wait(self, deadline=15.0):
         try:
@@ -134,7 +141,8 @@ class Host:
         if self.holder.stdout.readline() != b"ready\n":
             raise LabError(f"lab host {name}: {self.holder.stderr.read().decode(errors='replace').strip()} (the lab needs root)")
         self.pid = children_of(self.holder.pid)[0]
-        self.namespaces = {kind: os.stat(f"/proc/{self.pid}/ns/{kind}").st_ino for kind in ("net", "mnt", "pid", "uts")}
+        # Held open, for the kernel gives the number of a namespace that is gone to the next one, which may be another lab's.
+        self.namespaces = {kind: os.open(f"/proc/{self.pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC) for kind in ("net", "mnt", "pid", "uts")}
 
     def enter(self, argv):
         return ["nsenter", "-t", str(self.pid), "-m", "-n", "-u", "-p", "--wd=/", "--", *map(str, argv)]
@@ -203,7 +211,12 @@ class Host:
         for stream in (self.holder.stdin, self.holder.stdout, self.holder.stderr):
             with contextlib.suppress(OSError):
                 stream.close()
-        self.holder.wait(15)
+        self.holder.wait(30)
+
+    def forget(self):
+        """After close(): the namespaces themselves go."""
+        while getattr(self, "namespaces", None):
+            os.close(self.namespaces.popitem()[1])
 
 
 class Lab:
@@ -254,6 +267,8 @@ class Lab:
         if self not in _open_labs:
             return
         _open_labs.remove(self)
+        for process in self.processes:
+            process.wake()
         for host in self.hosts.values():
             host.close()
         for process in self.processes:
@@ -263,6 +278,7 @@ class Lab:
             with contextlib.suppress(LabError):
                 wait_for("every process of the host is gone", lambda h=host: not self._users(h), deadline=10)
             left += [f"{host.name}: process {user}" for user in self._users(host)]
+            host.forget()
         left += self._remove_cgroups()
         shutil.rmtree(self.dir)
         if left:
@@ -273,9 +289,9 @@ class Lab:
         users = []
         for entry in os.listdir("/proc"):
             if entry.isdigit():
-                for kind, inode in getattr(host, "namespaces", {}).items():
+                for kind, namespace in getattr(host, "namespaces", {}).items():
                     with contextlib.suppress(OSError):
-                        if os.stat(f"/proc/{entry}/ns/{kind}").st_ino == inode:
+                        if os.path.samestat(os.stat(f"/proc/{entry}/ns/{kind}"), os.fstat(namespace)):
                             users.append(f"{entry} ({kind})")
         return users
 

@@ -392,6 +392,14 @@ TEST_F(Cni, StateThatCannotBeUsedIsSaidSo) {
   EXPECT_FALSE(b.kernel()->link("eth0"));
 }
 
+TEST_F(Cni, TheFirstPacketToAContainerArrives) {
+  const std::string conf = host.config(two_families);
+  for (int i = 0; i < 60; ++i) {
+    EXPECT_TRUE(ping(host.netns(), must_add("a", a, conf).ip(i % 2))) << "of attach " << i;
+    must(host.firn("DEL", "a", a.path(), conf));
+  }
+}
+
 TEST_F(Cni, RepeatedAddIsTheSameOrTakesOver) {
   const std::string conf = host.config(two_families);
   const Reply first = must_add("a", a, conf);

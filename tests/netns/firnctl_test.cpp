@@ -15,6 +15,8 @@
 #include <thread>
 
 #include "ipam/claims.hpp"
+#include "ipam/mirror.hpp"
+#include "ipam/pools.hpp"
 #include "ipam/node_store.hpp"
 #include "lib/base/file.hpp"
 #include "lib/control/control.hpp"

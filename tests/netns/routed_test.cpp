@@ -13,6 +13,8 @@
 
 #include "ipam/allocator.hpp"
 #include "ipam/claims.hpp"
+#include "ipam/mirror.hpp"
+#include "ipam/pools.hpp"
 #include "ipam/node_store.hpp"
 #include "lib/base/file.hpp"
 #include "lib/control/control.hpp"

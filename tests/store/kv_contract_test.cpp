@@ -507,13 +507,9 @@ Engine etcd() {
 }
 std::string name_of(const testing::TestParamInfo<Engine>& instance) { return instance.param.name; }
 
-INSTANTIATE_TEST_SUITE_P(Engines, StoreContract,
-                         testing::Values(in_files(sqlite_engine()), in_files(sqlite_engine(SqliteOptions::Durability::durable)),
-                                         in_files(lmdb_engine()), etcd()),
+INSTANTIATE_TEST_SUITE_P(Engines, StoreContract, testing::Values(in_files(sqlite_engine()), in_files(lmdb_engine()), etcd()),
                          name_of);
-INSTANTIATE_TEST_SUITE_P(Engines, LeaseContract,
-                         testing::Values(in_files(sqlite_engine()), in_files(sqlite_engine(SqliteOptions::Durability::durable)), etcd()),
-                         name_of);
+INSTANTIATE_TEST_SUITE_P(Engines, LeaseContract, testing::Values(in_files(sqlite_engine()), etcd()), name_of);
 
 }  // namespace
 }  // namespace firn::kv

@@ -1,4 +1,6 @@
 #include "ipam/claims.hpp"
+#include "ipam/mirror.hpp"
+#include "ipam/pools.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -263,6 +265,15 @@ TEST_F(ClaimsTest, DeletingAPoolInUseIsRefusedWithItsHolders) {
   for (const char* left : {"pool/", "claim/"}) EXPECT_THAT(keys_below(*cluster, left), IsEmpty());
   for (const char* left : {"pool/", "block/", "available/", "lease/"}) EXPECT_THAT(keys_below(*node, left), IsEmpty());
   EXPECT_EQ(delete_pool(*cluster, *node, "web", "a").error().code, Code::not_found);
+}
+
+TEST_F(ClaimsTest, ALargePoolIsDeletedInBatches) {
+  ASSERT_TRUE(create_pool(*cluster, make_pool("web", "10.0.0.0/16", 26)).ok());
+  for (int i = 0; i < 250; ++i) claim("a", "web");
+  ASSERT_TRUE(mirror(*cluster, *node, "a").ok());
+  EXPECT_TRUE(delete_pool(*cluster, *node, "web", "a").ok());
+  EXPECT_THAT(keys_below(*cluster, "claim/"), IsEmpty());
+  EXPECT_THAT(keys_below(*node, "block/"), IsEmpty());
 }
 
 TEST_F(ClaimsTest, DeletingAPoolWithBlocksOfAnotherNodeIsRefused) {

@@ -363,38 +363,6 @@ TEST_P(FileStoreTest, HistoryIsTrimmedAndSaysSo) {
   EXPECT_EQ(recent->keys, std::vector<std::string>{"a"});
 }
 
-TEST_P(FileStoreTest, StoresWithAndWithoutHistoryShareTheCounter) {
-  auto with = open();
-  options_.keep_history = false;
-  auto without = open();
-  ASSERT_TRUE(with && without);
-  Revision expected = 0;
-  const auto write = [&](Store& store, const char* key) {
-    auto revision = put(store, key, "x");
-    ASSERT_TRUE(revision.ok()) << revision.error().message;
-    EXPECT_EQ(*revision, ++expected);
-  };
-  for (int round = 0; round < 3; ++round) {
-    write(*with, "with");
-    for (int i = 0; i < 5; ++i) write(*without, "without");
-  }
-  auto hidden = with->changes(1, "");
-  ASSERT_TRUE(hidden.ok());
-  EXPECT_TRUE(hidden->compacted);
-  without.reset();
-  with.reset();
-  with = open();
-  ASSERT_NE(with, nullptr);
-  options_.keep_history = true;
-  auto again = open();
-  ASSERT_NE(again, nullptr);
-  write(*again, "tail");
-  auto tail = again->changes(expected - 1, "");
-  ASSERT_TRUE(tail.ok());
-  EXPECT_FALSE(tail->compacted);
-  EXPECT_EQ(tail->keys, std::vector<std::string>{"tail"});
-}
-
 TEST_P(FileStoreTest, ACommitOfVeryManyKeysIsAGap) {
   auto store = open();
   ASSERT_NE(store, nullptr);

@@ -7,6 +7,8 @@
 #include "ipam/block.hpp"
 #include "ipam/check.hpp"
 #include "ipam/claims.hpp"
+#include "ipam/mirror.hpp"
+#include "ipam/pools.hpp"
 #include "tests/unit/ipam_support.hpp"
 
 namespace firn::ipam {

@@ -54,6 +54,16 @@ Refusal refusal(int64_t code, const std::string& said) {
   }
 }
 
+// When the time is over: what each member that was asked said last, for the one that was asked last may be the least of the troubles.
+Error nobody_served(Error last, const std::vector<std::string>& said) {
+  std::string all;
+  for (const std::string& words : said) {
+    if (!words.empty()) all += (all.empty() ? "" : "; ") + words;
+  }
+  if (!all.empty()) last.message = "etcd did not serve the request in time: " + all;
+  return last;
+}
+
 }  // namespace
 
 Refusal read_refusal(int status, std::string_view body) {
@@ -140,10 +150,16 @@ Result<json::Document> Gateway::call(std::string_view path, const std::string& b
   const bool write = effect == Effect::write;
   Error last = make_error(Code::unavailable, "there was no time left to ask etcd");
   size_t refusals = 0;  // in a row, of members that will not serve us at all
+  std::vector<std::string> said(members_.size());
+  size_t asked = at_;
   for (int attempt = 0;; ++attempt) {
     if (refused_) return *refused_;
-    if (attempt > 0 && !pause(attempt - 1, until)) return last;
-    if (Clock::now() >= until) return last;
+    if (attempt > 0) {
+      said[asked] = last.message;
+      if (!pause(attempt - 1, until)) return nobody_served(std::move(last), said);
+    }
+    if (Clock::now() >= until) return nobody_served(std::move(last), said);
+    asked = at_;
     Member& member = members_[at_];
     // A member that does not answer leaves time for another one; and a write, for finding out what became of it.
     const auto share = members_.size() > 1 || write ? (until - Clock::now()) / 2 : until - Clock::now();

@@ -212,7 +212,7 @@ Result<Revision> LmdbStore::last_revision() {
 
 // One row a commit. A gap that follows a gap takes its place, so that without history the log stays one row.
 Status LmdbStore::log(Revision revision, std::string_view changed) {
-  const bool is_gap = !options_.keep_history || changed.size() > log_row_limit;
+  const bool is_gap = changed.size() > log_row_limit;
   if (is_gap && last_is_gap_ && revision_ > 0) {
     const std::string before = log_key(revision_);
     MDB_val key = value_of(before);

@@ -23,7 +23,6 @@ struct LmdbOptions {
   bool create = true;   // false: a missing file is Code::not_found
   bool read_only = false;
   std::chrono::milliseconds deadline{5000};  // for getting the lock
-  bool keep_history = true;                  // record changed keys, for changes(); costs one row a commit
 };
 
 // What a store consists of, as suffixes of its path; the header last.

@@ -73,12 +73,13 @@ int read_header(sqlite3* handle, Header& header) {
   sqlite3_file* file = nullptr;
   int rc = sqlite3_file_control(handle, "main", SQLITE_FCNTL_FILE_POINTER, &file);
   if (rc != SQLITE_OK) return rc;
-  rc = file->pMethods->xRead(file, header.bytes.data(), static_cast<int>(header.bytes.size()), 0);
-  if (rc != SQLITE_IOERR_SHORT_READ) return rc;
+  // Another process may write the first page between the size and the read, never the other way round.
   sqlite3_int64 size = 0;
-  rc = file->pMethods->xFileSize(file, &size);
+  if (rc = file->pMethods->xFileSize(file, &size); rc != SQLITE_OK) return rc;
   header.empty = size == 0;
-  return rc;
+  if (header.empty) return SQLITE_OK;
+  rc = file->pMethods->xRead(file, header.bytes.data(), static_cast<int>(header.bytes.size()), 0);
+  return rc == SQLITE_IOERR_SHORT_READ ? SQLITE_OK : rc;
 }
 
 bool is_busy(int rc) { return (rc & 0xff) == SQLITE_BUSY || (rc & 0xff) == SQLITE_LOCKED || (rc & 0xff) == SQLITE_PROTOCOL; }
@@ -92,27 +93,19 @@ Result<std::unique_ptr<Connection>> Connection::open(const SqliteOptions& option
   std::unique_ptr<Connection> connection(new Connection(options));
   if (auto status = connection->open_handle(); !status) return std::move(status).error();
   if (auto status = connection->check_format(); !status) return std::move(status).error();
-  if (!options.read_only) {
-    int keep = 1;
-    sqlite3_file_control(connection->handle_, "main", SQLITE_FCNTL_PERSIST_WAL, &keep);
-  }
-  if (!options.read_only && options.durability == SqliteOptions::Durability::committed) {
-    if (const int rc = connection->execute("PRAGMA synchronous=OFF"); rc != SQLITE_OK) return connection->error(rc, "open");
-  }
   return connection;
 }
 
 Connection::~Connection() {
   for (sqlite3_stmt* statement : statements_) sqlite3_finalize(statement);
-  // The last process to close empties the -wal and leaves it (PERSIST_WAL): making and unlinking two files costs more than
-  // a transaction. Not before: a -wal that is used again in place is cheaper than one that grows anew.
-  if (handle_ != nullptr && writable()) execute("PRAGMA journal_size_limit=0");
   sqlite3_close(handle_);
 }
 
 Status Connection::open_handle() {
   bool missing = false;
   auto status = open_once(missing);
+  // SQLite tries a file that it cannot write once more, for reading: one that another process makes just then seems read-only.
+  if (!status && !missing && status.error().is(Code::denied)) status = open_once(missing);
   if (status || !missing) return status;
   if (!options_.create || options_.read_only) return make_error(Code::not_found, options_.path + ": there is no such store");
   if (auto created = create_file(); !created) return created;

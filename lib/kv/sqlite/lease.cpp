@@ -13,7 +13,8 @@ int64_t now_ms() {
 }
 
 // Runs a query with its parameters; `row` is called for each row.
-Status query(Connection& connection, Query which, const std::function<void(Statement&)>& bind, const std::function<void(Statement&)>& row = {}) {
+Status query(Connection& connection, Query which, const std::function<void(Statement&)>& bind,
+             const std::function<void(Statement&)>& row = {}) {
   constexpr std::string_view doing = "look after the leases";
   sqlite3_stmt* prepared = connection.prepared(which);
   if (prepared == nullptr) return connection.prepare_error(doing);
@@ -39,14 +40,16 @@ Status Leases::make_tables() {
 Result<bool> Leases::holds(std::string_view key) {
   bool found = false;
   const auto bind = [&](Statement& s) { s.bind_key(1, key), s.bind_number(2, now_ms()); };
-  if (auto done = query(connection_, Query::leased_holds, bind, [&](Statement&) { found = true; }); !done) return std::move(done).error();
+  if (auto done = query(connection_, Query::leased_holds, bind, [&](Statement&) { found = true; }); !done)
+    return std::move(done).error();
   return found;
 }
 
 Result<bool> Leases::alive(LeaseId lease) {
   bool found = false;
   const auto bind = [&](Statement& s) { s.bind_number(1, lease), s.bind_number(2, now_ms()); };
-  if (auto done = query(connection_, Query::lease_alive, bind, [&](Statement&) { found = true; }); !done) return std::move(done).error();
+  if (auto done = query(connection_, Query::lease_alive, bind, [&](Statement&) { found = true; }); !done)
+    return std::move(done).error();
   return found;
 }
 

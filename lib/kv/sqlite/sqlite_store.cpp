@@ -194,7 +194,7 @@ Result<Revision> SqliteStore::revision() {
 // One row a commit. Without history the last row carries the revision alone (keys NULL: a gap); it is moved up by the next
 // commit without history, and stays where it is once a commit with history follows.
 Status SqliteStore::log(Revision revision, std::string_view changed) {
-  const bool gap = !connection_->options().keep_history || changed.size() > log_row_limit;
+  const bool gap = changed.size() > log_row_limit;
   const Query query = !gap ? Query::log : last_is_gap_ ? Query::log_gap_move : Query::log_gap;
   sqlite3_stmt* prepared = connection_->prepared(query);
   if (prepared == nullptr) return connection_->prepare_error("write the history");
@@ -237,8 +237,8 @@ Result<std::optional<Entry>> SqliteStore::entry_of(Statement& row, std::string_v
       return std::optional<Entry>();
     }
   }
-  return std::optional<Entry>(
-      Entry{std::string(key), std::string(row.bytes(value_column)), created < 0 ? -created : created, row.number(value_column + 2)});
+  return std::optional<Entry>(Entry{std::string(key), std::string(row.bytes(value_column)), created < 0 ? -created : created,
+                                    row.number(value_column + 2)});
 }
 
 Result<std::vector<Entry>> SqliteStore::list(std::string_view prefix, size_t limit, std::string_view from) {

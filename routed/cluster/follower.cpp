@@ -1,0 +1,91 @@
+#include "routed/cluster/follower.hpp"
+
+#include <algorithm>
+#include <array>
+
+#include "lib/model/keys.hpp"
+
+namespace firn::routed {
+namespace {
+
+namespace keys = model::keys;
+
+constexpr std::array followed{keys::pools, keys::reservations, keys::claims, keys::nodes, std::string_view("bgp/")};
+// Reading more keys than that one by one costs more than a listing.
+constexpr size_t most_single_reads = 64;
+
+}  // namespace
+
+bool is_followed(std::string_view key) {
+  return std::any_of(followed.begin(), followed.end(), [&](std::string_view prefix) { return key.starts_with(prefix); });
+}
+
+Result<ClusterUpdate> Follower::poll() {
+  stranger_ = false;
+  auto changes = store_->changes(revision_, {});
+  if (!changes) return std::move(changes).error();
+  if (!listed_ || changes->compacted) {
+    // Not before the listing is there: until then everything is news.
+    auto update = list();
+    if (update) revision_ = changes->revision;
+    return update;
+  }
+  std::erase_if(changes->keys, [](const std::string& key) { return !is_followed(key); });
+  if (changes->keys.empty()) {
+    revision_ = changes->revision;
+    return ClusterUpdate{};
+  }
+  auto update = changes->keys.size() > most_single_reads ? list() : read(changes->keys);
+  if (update) revision_ = changes->revision;
+  if (update && !update->whole) update->revision = revision_;
+  return update;
+}
+
+Result<ClusterUpdate> Follower::list() {
+  ClusterUpdate update;
+  bool member = false;
+  const std::string own = keys::node(self_);
+  const auto done = store_->transact([&](kv::Transaction& tx) -> Status {
+    update = {true, 0, {}};
+    member = false;
+    for (const std::string_view prefix : followed) {
+      auto entries = tx.range(prefix);
+      if (!entries) return std::move(entries).error();
+      update.records.reserve(update.records.size() + entries->size());
+      for (kv::Entry& entry : *entries) {
+        member = member || entry.key == own;
+        update.records.emplace_back(std::move(entry.key), std::move(entry.value));
+      }
+    }
+    return {};
+  });
+  listed_ = false;
+  if (!done) return done.error();
+  stranger_ = !member;
+  if (stranger_) return make_error(Code::not_found, "the cluster store has no node \"" + self_ + "\"");
+  listed_ = true;
+  update.revision = *done;
+  return update;
+}
+
+Result<ClusterUpdate> Follower::read(const std::vector<std::string>& names) {
+  ClusterUpdate update;
+  const std::string own = keys::node(self_);
+  const auto done = store_->transact([&](kv::Transaction& tx) -> Status {
+    update = {};
+    stranger_ = false;
+    for (const std::string& key : names) {
+      auto value = tx.get(key);
+      if (!value) return std::move(value).error();
+      stranger_ = stranger_ || (key == own && !value->has_value());
+      update.records.emplace_back(key, std::move(*value));
+    }
+    return {};
+  });
+  if (!done) return done.error();
+  if (!stranger_) return update;
+  listed_ = false;
+  return make_error(Code::not_found, "the cluster store has no node \"" + self_ + "\" any more");
+}
+
+}  // namespace firn::routed

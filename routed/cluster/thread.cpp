@@ -1,0 +1,164 @@
+#include "routed/cluster/thread.hpp"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <system_error>
+#include <utility>
+
+#include "lib/cluster/cluster.hpp"
+
+namespace firn::routed {
+namespace {
+
+using std::chrono::milliseconds;
+using Steady = std::chrono::steady_clock;
+
+constexpr milliseconds store_deadline{2000};
+constexpr milliseconds retry_delay{1000};
+
+}  // namespace
+
+Result<std::unique_ptr<ClusterThread>> ClusterThread::start(std::string state_dir, std::function<void(Function)> deliver,
+                                                            Listener listener) {
+  unique_fd wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!wake) return errno_error("eventfd");
+  std::unique_ptr<ClusterThread> made(
+      new ClusterThread(std::move(state_dir), std::move(deliver), std::move(listener), std::move(wake)));
+  try {
+    made->thread_ = std::thread([raw = made.get()] { raw->run(); });
+  } catch (const std::system_error& failed) {
+    return errno_error("start a thread for the cluster store", failed.code().value());
+  }
+  return made;
+}
+
+ClusterThread::ClusterThread(std::string state_dir, std::function<void(Function)> deliver, Listener listener, unique_fd wake)
+    : state_dir_(std::move(state_dir)), deliver_(std::move(deliver)), listener_(std::move(listener)), wake_(std::move(wake)) {}
+
+ClusterThread::~ClusterThread() {
+  order([](Orders& orders) { orders.ending = true; });
+  if (thread_.joinable()) thread_.join();
+}
+
+// The loop's side ---------------------------------------------------------------------------------------------------------
+
+void ClusterThread::order(const std::function<void(Orders&)>& change) {
+  {
+    const std::lock_guard lock(mutex_);
+    change(orders_);
+  }
+  const uint64_t one = 1;
+  // Full: it is awake already.
+  [[maybe_unused]] const ssize_t written = ::write(wake_.get(), &one, sizeof one);
+}
+
+void ClusterThread::set_self(const std::string& name) {
+  order([&](Orders& orders) { orders.self = name; });
+}
+void ClusterThread::look() {
+  order([](Orders& orders) { orders.look = true; });
+}
+void ClusterThread::reopen() {
+  order([](Orders& orders) { orders.reopen = true; });
+}
+void ClusterThread::post(Job job) {
+  order([&](Orders& orders) { orders.jobs.push_back(std::move(job)); });
+}
+
+// The thread's side -------------------------------------------------------------------------------------------------------
+
+void ClusterThread::run() {
+  for (;;) {
+    Orders orders;
+    {
+      const std::lock_guard lock(mutex_);
+      if (orders_.ending) return;
+      orders = std::exchange(orders_, {});
+      orders_.self = orders.self;
+    }
+    obey(std::move(orders));
+    follow();
+    rest();
+  }
+}
+
+void ClusterThread::obey(Orders orders) {
+  if (orders.taken) outstanding_ = false;
+  if (orders.look) absent_ = false;
+  if (orders.reopen || orders.self != self_) {
+    self_ = orders.self;
+    follower_.reset();
+    absent_ = false;
+    retry_at_ = {};
+  }
+  asked_ = asked_ || orders.look || orders.taken || !orders.jobs.empty();
+  if (orders.jobs.empty()) return;
+  if (follower_ == nullptr) open();
+  for (const Job& job : orders.jobs) {
+    if (auto then = job(follower_ == nullptr ? nullptr : &follower_->store())) deliver_(std::move(then));
+  }
+}
+
+void ClusterThread::open() {
+  if (self_.empty() || absent_ || Steady::now() < retry_at_) return;
+  auto store = cluster::open_cluster(state_dir_, store_deadline);
+  if (!store && store.error().is(Code::not_found)) {
+    absent_ = true;
+    return say({});
+  }
+  if (!store) return close(store.error());
+  // The watch begins before the first reading: nothing falls in between.
+  if (auto watched = (*store)->watch_fd(); !watched) return close(watched.error());
+  follower_ = std::make_unique<Follower>(*std::move(store), self_);
+  asked_ = true;
+}
+
+void ClusterThread::close(const Error& why) {
+  follower_.reset();
+  retry_at_ = Steady::now() + retry_delay;
+  say({false, why.message});
+}
+
+void ClusterThread::follow() {
+  if (follower_ == nullptr) open();
+  if (follower_ == nullptr || outstanding_ || !std::exchange(asked_, false)) return;
+  auto update = follower_->poll();
+  if (!update && follower_->is_stranger()) return say({true, update.error().message});
+  // Opened anew, it may be another file, or another member.
+  if (!update) return close(update.error());
+  say({true, {}});
+  if (update->empty()) return;
+  outstanding_ = true;
+  deliver_([this, taken = std::make_shared<ClusterUpdate>(*std::move(update))] {
+    listener_.update(*taken);
+    order([](Orders& orders) { orders.taken = true; });
+  });
+}
+
+void ClusterThread::say(State now) {
+  if (said_ == now) return;
+  said_ = now;
+  deliver_([this, now = std::move(now)] {
+    seen_ = now;
+    listener_.state();
+  });
+}
+
+void ClusterThread::rest() {
+  const auto watched = follower_ == nullptr ? Result<int>(-1) : follower_->fd();
+  if (!watched) return close(watched.error());
+  pollfd entries[] = {{wake_.get(), POLLIN, 0}, {outstanding_ ? -1 : *watched, POLLIN, 0}};
+  int timeout = -1;
+  if (follower_ == nullptr && !absent_ && !self_.empty()) {
+    timeout = static_cast<int>(std::clamp<int64_t>(std::chrono::ceil<milliseconds>(retry_at_ - Steady::now()).count(), 1, 60'000));
+  }
+  ::poll(entries, 2, timeout);
+  uint64_t count = 0;
+  [[maybe_unused]] const ssize_t got = ::read(wake_.get(), &count, sizeof count);
+  if (entries[1].revents != 0) asked_ = true;
+}
+
+}  // namespace firn::routed

@@ -1,0 +1,35 @@
+// Remote: what the cluster says, on the loop's side. Takes updates of the ClusterThread, tells Overlay of pools, nodes and claims,
+// and keeps the records that others read here (mirror, Bgp). A record that cannot be read is reported, and what was known of it
+// stays in force. Owns nothing in the world. Thread safety: belongs to the thread of the loop.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "routed/cluster/records.hpp"
+#include "routed/overlay.hpp"
+
+namespace firn::routed {
+
+class Remote {
+ public:
+  explicit Remote(Overlay& overlay) : overlay_(overlay) {}
+
+  void set_self(const std::string& name) { self_ = name; }
+  // What could not be read, one error a record.
+  std::vector<Error> take(const ClusterUpdate& update);
+  // nullptr before the cluster has been read whole, once.
+  kv::Store* records() { return read_ ? &records_ : nullptr; }
+  bool is_read() const { return read_; }
+
+ private:
+  void take_whole(const ClusterUpdate& update, std::vector<Error>& unreadable);
+  Status take_one(const std::string& key, const std::string* value);
+
+  Overlay& overlay_;
+  ClusterRecords records_;
+  std::string self_;
+  bool read_ = false;
+};
+
+}  // namespace firn::routed

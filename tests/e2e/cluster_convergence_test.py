@@ -1,0 +1,76 @@
+#!/usr/bin/env python3
+"""How fast a cluster converges, printed: a host that dies or is cut off, seen with BFD; a new block on its way to the routers and to the
+other hosts. FRR is the router of the rack in question, GoBGP that of the other."""
+
+import ipaddress
+import time
+
+import case
+from lab import wait_for
+from racks import V4, V6, Racks
+from routeevents import RouteEvents
+
+HOSTS = {"a": "r1", "b": "r1", "c": "r2", "d": "r2"}
+
+
+class Convergence(case.LabCase):
+    def setUp(self):
+        super().setUp()
+        self.racks = Racks(self.lab, HOSTS, bfd=True)
+        self.racks.found()
+        self.addresses = self.racks.start()
+        self.racks.all_reach_all(self.addresses)
+        self.watched = {name: RouteEvents(host) for name, host in
+                        (("its router (FRR)", self.racks.tors["r1"]), ("the other router (GoBGP)", self.racks.tors["r2"]),
+                         ("host of the rack", self.racks.member("b").host), ("host of the other rack", self.racks.member("c").host))}
+
+    def times(self, prefixes, since, removed=False):
+        return {name: max(events.wait(prefix, since, removed) for prefix in prefixes) for name, events in self.watched.items()}
+
+    def tell(self, what, times):
+        print(f"\n  {what}: " + ", ".join(f"{name} {seconds * 1000:.0f} ms" for name, seconds in times.items()), flush=True)
+
+    def blocks(self, member):
+        return [block for block in member.firn.blocks() if ipaddress.ip_network(block).overlaps(ipaddress.ip_network(V6 if ":" in block else V4))]
+
+    def lose(self, member, what):
+        """The host is gone without a word: no packet leaves it any more."""
+        self.wait_for_bfd()
+        blocks, since = self.blocks(member), time.time()
+        member.cut()
+        times = self.times(blocks, since, removed=True)
+        self.tell(f"{what}, BFD of 3 x 300 ms", times)
+        self.assertLess(max(times.values()), 10, "BFD saw it, not the hold time of 240 s")
+        return blocks
+
+    def wait_for_bfd(self):
+        wait_for("BFD watches every session of the rack", lambda: [peer["status"] for peer in self.racks.routers["r1"].ask("show bfd peers json")] == ["up"] * 4,
+                 deadline=60)
+
+    def test_a_host_is_cut_off_and_comes_back_and_dies(self):
+        member = self.racks.member("a")
+        blocks = self.lose(member, "a host is cut off")
+        # Containers are attached meanwhile, and reached once the host is back.
+        extra = member.attach("c2")
+        since = time.time()
+        member.mend()
+        self.tell("it comes back", self.times(blocks, since))
+        for address in extra:
+            wait_for(f"{address} is reached", lambda a=address: self.racks.member("c").reaches("c1", a), deadline=60)
+        self.racks.check_announcements()
+        self.lose(member, "a host dies")
+        member.host.close()
+
+    def test_a_new_block_reaches_every_table(self):
+        owner = self.racks.member("a")
+        blocks = [list(ipaddress.ip_network(cidr).subnets(new_prefix=length))[40] for cidr, length in ((V4, 26), ("fd66::/112", 122))]
+        since = time.time()
+        for pool, block in zip(("p4", "p6"), blocks):
+            self.racks.claim(pool, block, owner)
+        told = time.time()
+        times = {"own kernel": max(wait_for("the block is a route", lambda b=str(block): b in owner.firn.blocks()) and time.time() - told for block in blocks)}
+        self.tell("a block is claimed in etcd", times | self.times([str(block) for block in blocks], since))
+
+
+if __name__ == "__main__":
+    case.main()
