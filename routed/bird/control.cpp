@@ -196,9 +196,9 @@ Result<std::vector<Session>> Control::sessions(std::string_view pattern) {
 
 Result<std::vector<Prefix>> Control::exported(std::string_view protocol) {
   const bool plain =
-      !protocol.empty() && protocol.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_") == std::string_view::npos;
+      !protocol.empty() && protocol.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_.-") == std::string_view::npos;
   if (!plain) return make_error(Code::invalid, "'" + std::string(protocol) + "' is not the name of a protocol firn writes");
-  auto reply = command("show route export " + std::string(protocol));
+  auto reply = command("show route export '" + std::string(protocol) + "'");
   if (!reply) return std::move(reply).error();
   // BIRD 2.0.12 says this while the session has no channel that is up.
   if (reply->code() == 9001 && reply->last() == "No valid tables") {
