@@ -159,6 +159,7 @@ void add_bgp(Command& root, Context& context) {
   add_bgp_community(group, context);
   add_bgp_prefix(group, context);
   add_bgp_status(group, context);
+  add_bgp_routes(group, context);
 
   auto change = std::make_shared<Settings>();
   group

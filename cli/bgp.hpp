@@ -11,6 +11,7 @@ void add_bgp_filter(Command& bgp, Context& context);
 void add_bgp_community(Command& bgp, Context& context);
 void add_bgp_prefix(Command& bgp, Context& context);
 void add_bgp_status(Command& bgp, Context& context);
+void add_bgp_routes(Command& bgp, Context& context);
 
 // Whether every community of the list is a value or the name of one that there is; `field` is its JSON pointer.
 Status check_communities_exist(kv::Transaction& tx, std::string_view field, const std::vector<std::string>& communities);

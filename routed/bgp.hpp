@@ -57,6 +57,8 @@ class Bgp {
   };
   // As BIRD says now when it says so within `patience`, else as it said last.
   View view(std::chrono::milliseconds patience);
+  // What went over the sessions; nothing: BIRD is being asked, or there is none to ask.
+  std::shared_ptr<const bird::RoutesReport> routes() { return keeper_ == nullptr ? nullptr : keeper_->routes(); }
   bool supervised() const { return settings_.supervise; }
 
  private:

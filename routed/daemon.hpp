@@ -80,6 +80,7 @@ class Daemon {
 
   std::string status();
   std::string bgp_details();
+  std::string bgp_routes();
   Gauges gauges();
 
   loop::Loop& loop_;

@@ -8,6 +8,8 @@ namespace {
 
 // The loop waits no longer than that for BIRD; a scrape not at all.
 constexpr std::chrono::milliseconds patience{10};
+// A reply has at most 8 MiB.
+constexpr size_t most_routes_told = 50'000;
 
 std::string failure(const Error& error) {
   json::Writer w;
@@ -62,13 +64,14 @@ std::string Daemon::answer(std::string_view request) {
   if (!op) return failure(op.error());
   if (*op == "status") return status();
   if (*op == "bgp") return bgp_details();
+  if (*op == "routes") return bgp_routes();
   if (*op == "resync") {
     resync();
     json::Writer w;
     w.begin_object().field("ok", true).field("pending", static_cast<uint64_t>(routes_.pending() + neighbours_.pending() + links_.pending() + forwards_.pending())).end_object();
     return std::move(w).take();
   }
-  return failure(make_error(Code::invalid, "unknown op \"" + *op + "\" (status, bgp, resync)"));
+  return failure(make_error(Code::invalid, "unknown op \"" + *op + "\" (status, bgp, routes, resync)"));
 }
 
 std::string Daemon::status() {
@@ -125,6 +128,37 @@ std::string Daemon::bgp_details() {
   }
   w.end_array().end_object();
   return std::move(w).take();
+}
+
+// A client asks again while this says pending: the loop does not wait for BIRD.
+std::string Daemon::bgp_routes() {
+  const auto report = bgp_.routes();
+  json::Writer w;
+  w.begin_object().field("ok", true).field("pending", report == nullptr && bgp_.view({}).running).key("sessions").begin_array();
+  if (report == nullptr) return std::move(w.end_array().end_object()).take();
+  size_t left = most_routes_told;
+  const auto entries = [&](std::string_view name, const std::vector<bird::RouteEntry>& routes) {
+    w.key(name).begin_array();
+    for (size_t i = 0; i < routes.size() && left > 0; ++i, --left) {
+      w.begin_object().field("prefix", routes[i].prefix.to_string()).field("via", routes[i].via).field("best", routes[i].best).end_object();
+    }
+    w.end_array();
+  };
+  for (const auto& [protocol, routes] : report->sessions) {
+    const auto name = bird::session_of(protocol);
+    w.begin_object().field("peer", name ? name->name : protocol);
+    w.field("kind", to_string(name ? name->kind : bird::SessionKind::peer)).field("protocol", protocol);
+    if (!routes) {
+      w.field("error", routes.error().message).end_object();
+      continue;
+    }
+    entries("accepted", routes->accepted);
+    entries("rejected", routes->rejected);
+    w.key("announced").begin_array();
+    for (size_t i = 0; i < routes->announced.size() && left > 0; ++i, --left) w.value(routes->announced[i].to_string());
+    w.end_array().end_object();
+  }
+  return std::move(w.end_array().field("complete", left > 0).end_object()).take();
 }
 
 Gauges Daemon::gauges() {

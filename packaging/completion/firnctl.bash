@@ -187,7 +187,7 @@ _firnctl() {
         valued="-o --output --state-dir --socket"
         ;;
       "firnctl bgp")
-        words="peer filter community prefix status settings" names=""
+        words="peer filter community prefix status routes settings" names=""
         options="--help"
         valued=""
         ;;
@@ -303,6 +303,11 @@ _firnctl() {
         ;;
       "firnctl bgp status")
         words="" names=""
+        options="--help --output --state-dir --socket"
+        valued="-o --output --state-dir --socket"
+        ;;
+      "firnctl bgp routes")
+        words="" names="bgp peer"
         options="--help --output --state-dir --socket"
         valued="-o --output --state-dir --socket"
         ;;

@@ -330,4 +330,17 @@ Result<std::vector<Prefix>> Supervisor::announced(std::string_view protocol) {
   return ask<std::vector<Prefix>>([&](Control& control) { return control.exported(protocol); });
 }
 
+Result<SessionRoutes> Supervisor::routes(std::string_view protocol) {
+  SessionRoutes out;
+  for (const bool filtered : {false, true}) {
+    auto entries = ask<std::vector<RouteEntry>>([&](Control& control) { return control.imported(protocol, filtered); });
+    if (!entries) return std::move(entries).error();
+    (filtered ? out.rejected : out.accepted) = *std::move(entries);
+  }
+  auto told = announced(protocol);
+  if (!told) return std::move(told).error();
+  out.announced = *std::move(told);
+  return out;
+}
+
 }  // namespace firn::routed::bird

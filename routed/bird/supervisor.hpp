@@ -64,6 +64,12 @@ struct State {
   bool operator==(const State&) const = default;
 };
 
+// What went over one session.
+struct SessionRoutes {
+  std::vector<RouteEntry> accepted, rejected;
+  std::vector<Prefix> announced;
+};
+
 class Supervisor {
  public:
   Supervisor(Settings settings, const Clock& clock);
@@ -79,6 +85,7 @@ class Supervisor {
   Result<std::vector<Session>> sessions();
   // What the other end of that session is told of.
   Result<std::vector<Prefix>> announced(std::string_view protocol);
+  Result<SessionRoutes> routes(std::string_view protocol);
 
  private:
   using Milliseconds = std::chrono::milliseconds;

@@ -128,6 +128,26 @@ class Rack:
         why = self.firn.ctl("route", "why", cni.addresses(self.network.results[("c1", "eth0")][0])[0])
         self.assertIn("tor4", why)
 
+    def test_routes_show_what_came_and_went(self):
+        (_, block4), (_, _) = self.attach("c1")
+        self.router.announce("198.51.100.0/24")
+        self.router.announce("203.0.113.0/24")
+        self.firn.ctl("bgp", "peer", "set", "tor4", "--import", "accept 198.51.100.0/24")
+
+        def all_there():
+            found = {(entry["prefix"], direction) for session in self.firn.ask("bgp", "routes", "tor4")
+                     for direction in ("accepted", "rejected") for entry in session[direction]}
+            if found != {("198.51.100.0/24", "accepted"), ("203.0.113.0/24", "rejected")}:
+                raise LabError(found)
+            return True
+
+        wait_for("both prefixes came", all_there)
+        shown = [line.split() for line in self.firn.ctl("bgp", "routes").splitlines()]
+        self.assertIn(["tor4", "in", "198.51.100.0/24", ROUTER4, "on", "eth0", "yes"], shown)
+        self.assertIn(["tor4", "out", block4, "-", "-"], shown)
+        filtered = [line for line in self.firn.ctl("bgp", "status").splitlines() if line.startswith("tor4")][0].split()
+        self.assertEqual(filtered[-4:-2], ["1", "1"], "in, filtered")
+
 
 class FrrRouter(Rack, case.LabCase):
     router = Frr

@@ -1,5 +1,5 @@
-// Hosts and routers for tests with real BIRD: namespaces of the test's own, joined by veths. A Host is what firn-routed holds there; a
-// Router is a BIRD with a configuration written by hand.
+// Hosts and routers for tests with real BIRD: namespaces of the test's own, joined by veths. A Host is what firn-routed holds
+// there; a Router is a BIRD with a configuration written by hand.
 #pragma once
 
 #include <fcntl.h>
@@ -16,8 +16,8 @@
 #include <filesystem>
 
 #include "lib/base/file.hpp"
-#include "routed/bird/process.hpp"
 #include "routed/bird/keeper.hpp"
+#include "routed/bird/process.hpp"
 #include "tests/support/netns_fixture.hpp"
 
 namespace firn::routed::bird {
@@ -78,7 +78,7 @@ inline bool has_route(const NetnsFixture& netns, const std::string& route, const
 }
 
 inline void veth(const NetnsFixture& a, const std::string& a_name, const std::string& a_network, const NetnsFixture& b,
-          const std::string& b_name, const std::string& b_network) {
+                 const std::string& b_name, const std::string& b_network) {
   ip(a, {"link", "add", a_name, "type", "veth", "peer", "name", b_name, "netns", b.name()});
   const auto bring_up = [](const NetnsFixture& netns, const std::string& name, const std::string& network) {
     ip(netns, {"addr", "add", "10.0." + network, "dev", name});

@@ -31,15 +31,18 @@ TEST_F(Bird, CommunitiesPrependAndMedAreHeard) {
 
 TEST_F(Bird, ANamedFilterDecidesBeforeTheRules) {
   const Router one(router1, "10.0.1.2",
-                   "protocol static { ipv4;\n route 10.200.0.0/24 blackhole { bgp_community.add((64600,1)); };\n route 10.201.0.0/24 blackhole;\n"
+                   "protocol static { ipv4;\n route 10.200.0.0/24 blackhole { bgp_community.add((64600,1)); };\n route "
+                   "10.201.0.0/24 blackhole;\n"
                    " route 10.202.0.0/24 blackhole;\n}\n" +
                        router_session("h", "10.0.1.1"));
   host.config.peers = {peer("one", "10.0.1.2")};
-  Rule preferred{model::FilterAction::accept, {}, {{false, 64600, 1, 0}}, {{false, 64512, 9, 0}}, {{false, 64600, 1, 0}}, 0, {}, 300};
+  Rule preferred{
+      model::FilterAction::accept, {}, {{false, 64600, 1, 0}}, {{false, 64512, 9, 0}}, {{false, 64600, 1, 0}}, 0, {}, 300};
   host.config.peers[0].import_chain = {preferred};
   host.config.peers[0].peer.import_rules = {{true, prefix("10.201.0.0/24"), 24, 24}};
   host.want();
-  ASSERT_TRUE(host.until([&] { return has_route(host.netns, "10.200.0.0/24") && has_route(host.netns, "10.201.0.0/24"); })) << host.why();
+  ASSERT_TRUE(host.until([&] { return has_route(host.netns, "10.200.0.0/24") && has_route(host.netns, "10.201.0.0/24"); }))
+      << host.why();
   EXPECT_FALSE(has_route(host.netns, "10.202.0.0/24"));
   const std::string route = host.ask("show route 10.200.0.0/24 all");
   EXPECT_THAT(route, HasSubstr("BGP.local_pref: 300"));
@@ -52,8 +55,9 @@ TEST_F(Bird, ANamedFilterDecidesBeforeTheRules) {
 }
 
 TEST_F(Bird, PathsWithOurOwnAsAreAcceptedWhenAllowed) {
-  const std::string through_us = "protocol bgp h { local as 64600; neighbor 10.0.1.1 as 64512; direct; connect delay time 1; connect retry time 2;\n"
-                                 "ipv4 { next hop self; import all; export filter { bgp_path.prepend(64512); bgp_path.prepend(64700); accept; }; }; }\n";
+  const std::string through_us =
+      "protocol bgp h { local as 64600; neighbor 10.0.1.1 as 64512; direct; connect delay time 1; connect retry time 2;\n"
+      "ipv4 { next hop self; import all; export filter { bgp_path.prepend(64512); bgp_path.prepend(64700); accept; }; }; }\n";
   const Router one(router1, "10.0.1.2", "protocol static { ipv4; route 10.200.0.0/24 blackhole; }\n" + through_us);
   const Router two(router2, "10.0.2.2", two_networks + router_session("h", "10.0.2.1"));
   host.config.peers = {peer("one", "10.0.1.2"), peer("two", "10.0.2.2")};
@@ -64,7 +68,8 @@ TEST_F(Bird, PathsWithOurOwnAsAreAcceptedWhenAllowed) {
   EXPECT_THAT(host.ask("show route protocol firn_peer_one"), Not(HasSubstr("10.200.0.0/24")));
   host.config.peers[0].peer.allow_own_as = 1;
   host.want();
-  EXPECT_TRUE(host.until([&] { return host.ask("show route protocol firn_peer_one").find("10.200.0.0/24") != std::string::npos; })) << host.why();
+  EXPECT_TRUE(host.until([&] { return host.ask("show route protocol firn_peer_one").find("10.200.0.0/24") != std::string::npos; }))
+      << host.why();
 }
 
 TEST_F(Bird, APeerThatSendsTooMuchIsLimited) {
@@ -120,9 +125,10 @@ TEST_F(Bird, WhoeverConnectsFromTheRangeIsANeighbour) {
 }
 
 TEST_F(Bird, OneSessionCarriesBothFamilies) {
-  const Router one(router1, "10.0.1.2",
-                   "protocol bgp h { local as 64600; neighbor 10.0.1.1 as 64512; direct; connect delay time 1; connect retry time 2;\n"
-                   "ipv4 { import all; export none; }; ipv6 { import all; export none; }; }\n");
+  const Router one(
+      router1, "10.0.1.2",
+      "protocol bgp h { local as 64600; neighbor 10.0.1.1 as 64512; direct; connect delay time 1; connect retry time 2;\n"
+      "ipv4 { import all; export none; }; ipv6 { import all; export none; }; }\n");
   host.config.peers = {peer("one", "10.0.1.2")};
   host.config.peers[0].peer.both_families = true;
   host.want();
@@ -141,7 +147,8 @@ TEST_F(Bird, ADrainIsAnnouncedAndThenWithdrawnWithoutAFlap) {
   const auto since = host.session("one")->since;
   host.config.drain = Drain::announce;
   host.want();
-  EXPECT_TRUE(host.until([&] { return one.ask("show route 10.77.0.0/26 all").find("(65535,0)") != std::string::npos; })) << host.why();
+  EXPECT_TRUE(host.until([&] { return one.ask("show route 10.77.0.0/26 all").find("(65535,0)") != std::string::npos; }))
+      << host.why();
   host.config.drain = Drain::withdraw;
   host.want();
   EXPECT_TRUE(host.until([&] { return !has_route(router1, "10.77.0.0/26"); }));
@@ -152,12 +159,14 @@ TEST_F(Bird, ADrainIsAnnouncedAndThenWithdrawnWithoutAFlap) {
   EXPECT_EQ(host.session("one")->since, since);
 }
 
-// Two hosts and a reflector of the cluster's own, each with real BIRD: the third announces what the first has, and nothing of its own.
+// Two hosts and a reflector of the cluster's own, each with real BIRD: the third announces what the first has, and nothing of its
+// own.
 TEST_F(Bird, AnotherHostIsBelievedInThePoolsAlone) {
-  const Router other(router1, "10.0.1.2",
-                     "protocol static { ipv4;\n route 10.77.1.0/26 blackhole;\n route 10.200.0.0/24 blackhole;\n route 0.0.0.0/0 blackhole;\n}\n"
-                     "protocol bgp h { local as 64512; neighbor 10.0.1.1 as 64512; multihop 64; source address 10.0.1.2; connect delay time 1;\n"
-                     "connect retry time 2; ipv4 { import all; export where source = RTS_STATIC; }; }\n");
+  const Router other(
+      router1, "10.0.1.2",
+      "protocol static { ipv4;\n route 10.77.1.0/26 blackhole;\n route 10.200.0.0/24 blackhole;\n route 0.0.0.0/0 blackhole;\n}\n"
+      "protocol bgp h { local as 64512; neighbor 10.0.1.1 as 64512; multihop 64; source address 10.0.1.2; connect delay time 1;\n"
+      "connect retry time 2; ipv4 { import all; export where source = RTS_STATIC; }; }\n");
   ResolvedPeer session = peer("h2.rack-1", "10.0.1.2");
   session.host = true;
   session.peer.as_number = 64512;
