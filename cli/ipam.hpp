@@ -10,6 +10,8 @@ namespace firn::cli {
 void add_ipam_check(Command& ipam, Context& context);
 void add_ipam_reset(Command& ipam, Context& context);
 void add_ipam_dump(Command& ipam, Context& context);
+// `ipam show --all`: pools and their use on every host.
+Result<Exit> show_across(const Context& context);
 
 // The interfaces that firn made in the current network namespace and that are not waiting for their deletion; by their alias.
 struct LiveInterface {
@@ -17,11 +19,6 @@ struct LiveInterface {
   netlink::Link link;
 };
 Result<std::vector<LiveInterface>> live_interfaces(netlink::Kernel& kernel);
-
-// The id of this machine: of the state directory if that has one of its own (cloned machines, several hosts on one), else of the
-// system; "" when neither has one.
-std::string known_machine_id(const std::string& state_dir);
-std::string own_machine_id_path(const std::string& state_dir);
 
 // This node's name by the cluster's record with this machine's id, for when the node store cannot say it; "" when there is none.
 Result<std::string> own_name(const Context& context, kv::Store& cluster);

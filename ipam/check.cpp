@@ -54,7 +54,7 @@ Result<ClusterView> read_cluster(const Surroundings& surroundings) {
     return each(keys::claims, [&](const kv::Entry& entry) -> Status {
       auto claim = records::read_claim(entry.key, entry.value);
       if (!claim) return std::move(claim).error();
-      if (claim->node != surroundings.node_name) return {};
+      if (claim->node != surroundings.self.name) return {};
       model::Claim now = records::as_of_now(pools, std::move(*claim));
       out.claims[keys::claim(now.pool, now.prefix)] = std::move(now);
       return {};
@@ -381,6 +381,13 @@ std::string_view to_string(ProblemKind kind) {
     case ProblemKind::available_stale: return "available-stale";
     case ProblemKind::namespace_gone: return "namespace-gone";
     case ProblemKind::interface_without_endpoint: return "interface-without-endpoint";
+    case ProblemKind::address_in_two_places: return "address-in-two-places";
+    case ProblemKind::claim_without_node: return "claim-without-node";
+    case ProblemKind::published_outside_block: return "published-outside-block";
+    case ProblemKind::published_without_node: return "published-without-node";
+    case ProblemKind::publication_missing: return "publication-missing";
+    case ProblemKind::publication_stale: return "publication-stale";
+    case ProblemKind::pool_incomplete: return "pool-incomplete";
   }
   return "unknown";
 }
@@ -397,6 +404,18 @@ Result<std::vector<Problem>> check(kv::Store& node, const Surroundings& surround
   });
   if (!done) return std::move(done).error();
   return Checker(store, *cluster, surroundings).run();
+}
+
+FixReport fix_report(std::vector<Problem> before, std::vector<Problem> after) {
+  FixReport report;
+  report.left = std::move(after);
+  for (Problem& problem : before) {
+    const bool remains = std::any_of(report.left.begin(), report.left.end(), [&](const Problem& left) {
+      return left.kind == problem.kind && left.object == problem.object;
+    });
+    if (!remains) report.fixed.push_back(std::move(problem));
+  }
+  return report;
 }
 
 Result<FixReport> fix(kv::Store& node, const Surroundings& surroundings, const Clock& clock) {
@@ -431,23 +450,15 @@ Result<FixReport> fix(kv::Store& node, const Surroundings& surroundings, const C
   if (have_cluster) {
     for (const model::Block& block : unclaimed) {
       // Refused when another node has it: the check afterwards still finds the block, and a person must decide.
-      static_cast<void>(claim_block(*surroundings.cluster, surroundings.node_name, block.pool, block.use, block.prefix.address(),
+      static_cast<void>(claim_block(*surroundings.cluster, surroundings.self, block.pool, block.use, block.prefix.address(),
                                     clock.unix_seconds()));
     }
     // A pool or claim that cannot be copied is in the check afterwards, too.
-    static_cast<void>(mirror(*surroundings.cluster, node, surroundings.node_name));
+    static_cast<void>(mirror(*surroundings.cluster, node, surroundings.self.name));
   }
-  FixReport report;
   auto after = check(node, surroundings);
   if (!after) return std::move(after).error();
-  report.left = std::move(*after);
-  for (Problem& problem : *before) {
-    const bool remains = std::any_of(report.left.begin(), report.left.end(), [&](const Problem& left) {
-      return left.kind == problem.kind && left.object == problem.object;
-    });
-    if (!remains) report.fixed.push_back(std::move(problem));
-  }
-  return report;
+  return fix_report(std::move(*before), std::move(*after));
 }
 
 }  // namespace firn::ipam

@@ -95,7 +95,7 @@ class Bgp {
 
   bird::Settling settling_;
   bool settled_ = false;
-  Publisher publisher_;
+  BgpPublisher publisher_;
   int64_t wrote_at_ = 0, asked_again_at_ = 0;
 };
 

@@ -70,7 +70,7 @@ void put_sessions(model::BgpStatus& status, const std::vector<bird::Session>& se
   status.sessions.resize(model::BgpStatus::max_sessions);
 }
 
-bool Publisher::is_due(const model::BgpStatus& status) const {
+bool BgpPublisher::is_due(const model::BgpStatus& status) const {
   if (!last_) return true;
   const int64_t age = status.at - last_->at;
   if (age < 0 || age >= model::BgpStatus::heartbeat) return true;

@@ -19,7 +19,7 @@ int64_t unix_time_of(const std::string& text);
 // The sessions of a status: what is not established first, at most BgpStatus::max_sessions.
 void put_sessions(model::BgpStatus& status, const std::vector<bird::Session>& sessions);
 
-class Publisher {
+class BgpPublisher {
  public:
   bool is_due(const model::BgpStatus& status) const;
   void told(const model::BgpStatus& status) { last_ = status; }

@@ -40,7 +40,11 @@ std::string pool(std::string_view name) { return join(pools, name); }
 std::string reservation(const Prefix& cidr) { return join(reservations, prefix_key(cidr)); }
 std::string claims_of(std::string_view pool) { return join(claims, pool) + "/"; }
 std::string claim(std::string_view pool, const Prefix& prefix) { return claims_of(pool) + prefix_key(prefix); }
+std::string beat(std::string_view node) { return join(beats, node); }
+std::string loss(std::string_view node) { return join(losses, node); }
 std::string node(std::string_view name) { return join(nodes, name); }
+std::string published_by(std::string_view node) { return join(published, node) + "/"; }
+std::string published_endpoint(std::string_view node, std::string_view handle) { return join(published_by(node), handle); }
 std::string bgp_peer(std::string_view name) { return join(bgp_peers, name); }
 std::string bgp_filter(std::string_view name) { return join(bgp_filters, name); }
 std::string bgp_community(std::string_view name) { return join(bgp_communities, name); }

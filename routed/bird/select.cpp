@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "lib/base/hash.hpp"
+
 namespace firn::routed::bird {
 
 namespace {
@@ -104,6 +106,8 @@ Result<Config> select(const Records& records) {
   for (const Address& address : node.addresses) {
     if (!id && address.is_v4()) id = address;
   }
+  // One for all hosts, as the settings have it, will not do between them; names differ.
+  if (!id && settings.topology != model::Topology::peers) id = Address::v4(static_cast<uint32_t>(fnv1a(node.name)) | 1);
   if (!id) {
     return make_error(Code::invalid, "BGP needs a router id: node " + node.name +
                                          " has no IPv4 address; set one: firnctl bgp settings --router-id A.B.C.D");

@@ -8,6 +8,7 @@ import case
 from lab import LabError, wait_for
 from probe import Probe
 from racks import Racks
+from routers import Frr
 
 HOSTS = {"a": "r1", "b": "r1", "c": "r1", "d": "r1"}
 REFLECTORS = ("a", "b")
@@ -73,6 +74,18 @@ class Topology(case.LabCase):
                 if member.name not in REFLECTORS:
                     self.assertLessEqual(told, own, f"{member.name} to {session}")
 
+    def check_routes(self):
+        """Every host has one way to every block of another: its owner's address."""
+        for owner in self.racks.members:
+            for block in owner.firn.blocks():
+                family = 1 if ":" in block else 0
+                for member in self.racks.members:
+                    if member is owner:
+                        continue
+                    words = member.host.out("ip", f"-{4 + 2 * family}", "route", "show", block)
+                    self.assertIn(f"via {owner.addresses[family]} dev eth0 proto bird", words, f"{block} on {member.name}")
+                    self.assertNotIn("nexthop", words, f"{block} on {member.name}")
+
     def probes(self):
         c, d = self.racks.member("c"), self.racks.member("d")
         return [Probe(d.place("c1"), c.place("c1"), self.addresses["c"][0]), Probe(c.place("c1"), d.place("c1"), self.addresses["d"][1])]
@@ -102,6 +115,7 @@ class Topology(case.LabCase):
         self.check_probes("mesh to reflectors", probes)
         self.racks.all_reach_all(self.addresses)
         self.check_announcements()
+        self.check_routes()
 
         probes = self.probes()
         self.settings("--topology", "mesh")
@@ -109,6 +123,7 @@ class Topology(case.LabCase):
         self.settle()
         self.check_probes("reflectors to mesh", probes)
         self.racks.all_reach_all(self.addresses)
+        self.check_routes()
 
     def test_automatic_goes_by_the_number_of_hosts(self):
         self.start("--topology", "auto", "--reflectors", "role=reflector", "--mesh-limit", "4")
@@ -126,6 +141,34 @@ class Topology(case.LabCase):
         self.settings("--mesh-limit", "6")
         self.wait_for_sessions(self.mesh())
         self.racks.all_reach_all(self.addresses)
+
+    def test_hosts_of_several_as_and_a_router_that_is_told_by_reflectors(self):
+        """AS by label, reflectors between them; the rack's FRR has sessions with the reflectors alone and learns every block from them, with
+        the owner as next hop."""
+        for name, side in zip(HOSTS, ("left", "right", "left", "right")):
+            self.ctl("node", "set", name, "--label", f"side={side}")
+        numbers = {"left": 65101, "right": 65102}
+        as_of = [option for side, number in numbers.items() for option in ("--as-of", f"side={side}={number}")]
+        reflectors = [self.racks.member(name) for name in REFLECTORS]
+        router = Frr(self.racks.tors["r1"], {m.addresses[0]: numbers[side] for m, side in zip(reflectors, numbers)}, "198.51.100.251", as_number=64601)
+        self.ctl("bgp", "peer", "add", "tor", "--address", "192.0.2.254", "--as", "64601", "--selector", "role=reflector", "--reflect",
+                 "--keep-next-hop", "--connect-retry", "1")
+        self.start("--topology", "reflectors", "--reflectors", "role=reflector", *as_of)
+        self.wait_for_sessions(self.reflected())
+        self.racks.all_reach_all(self.addresses)
+        self.check_routes()
+        for member in self.racks.members:
+            block = member.firn.block_of(self.addresses[member.name][0])
+
+            def is_told(b=block, m=member):
+                hops = router.prefixes("ipv4").get(b)
+                if not hops or set(hops) != {m.addresses[0]}:
+                    raise LabError(f"{b} of {m.name}: {hops}")
+                return True
+
+            wait_for(f"the router has the block of {member.name} with {member.addresses[0]} as next hop", is_told, deadline=60)
+            print(f"\n  the router received {block} of {member.name}: {json.dumps(router.received(block))}", end="", flush=True)
+        print()
 
     def test_a_killed_daemon_takes_up_the_change_where_it_was(self):
         self.start("--topology", "mesh")

@@ -452,6 +452,11 @@ TEST(BirdSelect, TakesThePeersOfThisNodeAndItsOwnNumbers) {
   const auto none = select(records);
   ASSERT_FALSE(none.ok());
   EXPECT_THAT(none.error().message, HasSubstr("router id"));
+
+  records.settings.topology = model::Topology::mesh;
+  const Address one = select(records)->router_id;
+  records.self.name = "h2";
+  EXPECT_NE(select(records)->router_id, one) << "each host has its own";
 }
 
 // Three hosts of a cluster as h1 sees them: h2 of the same AS, h3 of another, in both families.

@@ -293,6 +293,35 @@ TEST_F(FirnctlTest, APoolInUseIsNotDeleted) {
   EXPECT_EQ(ctl({"pool", "list"}).err, "no pools; make one with: firnctl pool create NAME CIDR\n");
 }
 
+TEST_F(FirnctlTest, PoolsChangeWhileContainersRun) {
+  init();
+  lease("c1");
+  EXPECT_EQ(good({"pool", "resize", "web", "10.44.0.0/15"}), "pool web is 10.44.0.0/15 now\n");
+  EXPECT_EQ(good({"pool", "resize", "web", "10.44.0.0/16"}), "pool web is 10.44.0.0/16 now\n");
+  EXPECT_THAT(bad(2, {"pool", "resize", "web", "10.50.0.0/16"}), HasSubstr("neither contains 10.44.0.0/16"));
+  EXPECT_THAT(bad(6, {"pool", "resize", "web", "10.44.128.0/17"}),
+              HasSubstr("pool web stays 10.44.0.0/16: outside of 10.44.128.0/17 are addresses of web/c1/eth0 (10.44.0.0)"));
+  EXPECT_THAT(good({"pool", "resize", "web", "10.44.128.0/17", "--drain", "--wait", "0"}),
+              HasSubstr("blocks are in use, or cool: 10.44.0.0/26 (node node-a); their addresses are those of web/c1/eth0 (10.44.0.0)"));
+  EXPECT_THAT(good({"pool", "list"}), HasSubstr("enabled, shrinking to 10.44.128.0/17"));
+  EXPECT_THAT(good({"pool", "resume"}), HasSubstr("pool web (10.44.0.0/16) goes on shrinking"));
+  EXPECT_EQ(good({"pool", "resize", "web", "10.44.0.0/16"}), "pool web is 10.44.0.0/16 now\n");
+
+  EXPECT_THAT(bad(2, {"pool", "split", "web", "--into", "a"}), HasSubstr("2 to 32 parts"));
+  EXPECT_THAT(bad(2, {"pool", "split", "web", "--into", "a=10.44.0.0/33,b"}), HasSubstr("--into"));
+  EXPECT_EQ(good({"pool", "split", "web", "--into", "web=10.44.0.0/17,edge=10.44.128.0/17"}),
+            "pool web is web (10.44.0.0/17), edge (10.44.128.0/17) now\n");
+  EXPECT_THAT(good({"pool", "split", "web", "--into", "one,two"}),
+              HasSubstr("CNI configurations that name web must name one of these"));
+  EXPECT_THAT(good({"ipam", "show", "--address", "10.44.0.0"}), HasSubstr("Holder:   web/c1/eth0"));
+  EXPECT_THAT(good({"ipam", "show"}), HasSubstr("10.44.0.0/26   one"));
+  EXPECT_EQ(good({"ipam", "check"}), "no problems\n");
+  EXPECT_THAT(bad(2, {"pool", "merge", "one", "edge", "--into", "all"}), HasSubstr("are together no CIDR"));
+  EXPECT_EQ(good({"pool", "merge", "one", "two", "edge", "--into", "web"}), "the pools one, two, edge are pool web (10.44.0.0/16) now\n");
+  EXPECT_EQ(good({"pool", "resume"}), "nothing was left half-way\n");
+  EXPECT_EQ(good({"ipam", "check"}), "no problems\n");
+}
+
 TEST_F(FirnctlTest, Reservations) {
   init();
   lease("c1");
@@ -355,6 +384,47 @@ TEST_F(FirnctlTest, Endpoints) {
   const auto json = json::Document::parse(listed);
   ASSERT_TRUE(json);
   EXPECT_EQ(json->root().array()->size(), 2u);
+}
+
+TEST_F(FirnctlTest, WhatAllHostsHave) {
+  init();
+  lease("c1", "/proc/self/ns/net");
+  EXPECT_EQ(ctl({"endpoint", "list", "--all"}).err, "no endpoints are published\n");
+  const Outcome found = ctl({"ipam", "check", "--all"});
+  EXPECT_EQ(found.exit, 3);
+  EXPECT_THAT(found.out, HasSubstr("publication-missing   web/c1/eth0"));
+  EXPECT_THAT(found.err, HasSubstr("'firnctl ipam check --all --fix' repairs"));
+  EXPECT_THAT(good({"ipam", "check", "--all", "--fix"}), StartsWith("fixed:\n"));
+  EXPECT_EQ(good({"ipam", "check", "--all"}), "no problems\n");
+  model::Endpoint other;
+  other.network = "web";
+  other.container_id = "far";
+  other.ifname = "eth0";
+  other.boot_id = "b";
+  other.created_at = 1;
+  other.addresses = {Address::parse("10.44.200.1").value()};
+  const auto put = open("cluster.db")->transact([&](kv::Transaction& tx) -> Status {
+    tx.put(model::keys::node("node-b"), model::encode(model::Node{.name = "node-b", .machine_id = "m", .addresses = {}, .labels = {}, .as_number = {}, .joined_at = 1}));
+    const Prefix block = Prefix::parse("10.44.200.0/26").value();
+    tx.put(model::keys::claim("web", block), model::encode(model::Claim{block, "web", "node-b", model::Use::routed, 1}));
+    tx.put(model::keys::published_endpoint("node-b", model::handle_of(other)), model::encode(other));
+    return {};
+  });
+  ASSERT_TRUE(put);
+  EXPECT_EQ(good({"endpoint", "list", "--all"}),
+            "HOST     CONTAINER   INTERFACE   NETWORK   ADDRESSES     POD   CREATED\n"
+            "node-a   c1          eth0        web       10.44.0.0     -     TIME\n"
+            "node-b   far         eth0        web       10.44.200.1   -     TIME\n");
+  EXPECT_EQ(good({"ipam", "show", "--all"}),
+            "POOL   CIDR           BLOCKS   CLAIMED   USED   BORROWED\n"
+            "web    10.44.0.0/16   1024     2         2      0\n"
+            "\n"
+            "NODE     POOL   BLOCKS   ADDRESSES   USED   FREE   BORROWED   LENT\n"
+            "node-a   web    1        64          1      63     0          0\n"
+            "node-b   web    1        64          1      63     0          0\n");
+  EXPECT_TRUE(json::Document::parse(good({"ipam", "show", "--all", "-o", "json"})).ok());
+  EXPECT_THAT(bad(6, {"pool", "resize", "web", "10.44.0.0/17"}), HasSubstr("addresses of web/far/eth0 (10.44.200.1) on node-b"));
+  bad(2, {"ipam", "show", "--all", "--address", "10.44.0.0"});
 }
 
 TEST_F(FirnctlTest, CheckFindsALeakAndRepairsIt) {
@@ -822,7 +892,7 @@ TEST_F(FirnctlTest, BashCompletes) {
     return outcome.out;
   };
   EXPECT_EQ(complete("firnctl po", 1), "pool\n");
-  EXPECT_EQ(complete("firnctl pool ''", 2), "create list show set delete\n");
+  EXPECT_EQ(complete("firnctl pool ''", 2), "create list show set delete resize split merge resume\n");
   EXPECT_EQ(complete("firnctl -o json bgp peer s", 5), "show set\n");
   EXPECT_EQ(complete("firnctl bgp peer set --no-bf", 4), "--no-bfd\n");
   EXPECT_EQ(complete("firnctl pool list -o ''", 4), "table json yaml\n");
