@@ -188,6 +188,24 @@ Publisher::Ports Daemon::publisher_ports() {
           [this](const Error& why) { note_failure("publication", why); }};
 }
 
+// Of this host alone, in the cluster store. One that cannot be written now is written again by whom it is wanted by.
+void Daemon::put_record(const std::string& key, const std::string& value) {
+  if (!cluster_->present()) return;
+  cluster_->post([this, key, value](kv::Store* cluster) {
+    std::optional<Error> failure;
+    if (cluster != nullptr) {
+      const auto done = cluster->transact([&](kv::Transaction& tx) -> Status {
+        tx.put(key, value);
+        return {};
+      });
+      if (!done) failure = done.error();
+    }
+    return [this, failure = std::move(failure)] {
+      if (failure) note_failure("cluster", *failure);
+    };
+  });
+}
+
 // Blocks that are empty beyond the high-water mark, and those in the parts that pools give up, once nothing of them is leased or
 // cools. After a kill this finds what it has begun.
 void Daemon::give_back() {
