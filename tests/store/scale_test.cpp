@@ -1,6 +1,6 @@
-// Many hosts lease from one pool on a real etcd, by the code that hosts run: claim_block(), and the allocator on a node store in a file
-// for each. No address is given out twice, and etcd sees at most one write for 64 addresses.
-// FIRN_LONG=yes: 5,000 hosts and 1,000,000 addresses (goal: 60 s) instead of 100 and 20,000. Prints what it took.
+// Many hosts lease from one pool on a real etcd, by the code that hosts run: claim_block(), and the allocator on a node store in a
+// file for each. No address is given out twice, and etcd sees at most one write for 64 addresses. FIRN_LONG=yes: 5,000 hosts and
+// 1,000,000 addresses (goal: 60 s) instead of 100 and 20,000. Prints what it took.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -21,8 +21,8 @@ namespace {
 
 using Seconds = std::chrono::duration<double>;
 
-constexpr int workers = 16;      // hosts that are at it at the same time
-constexpr int block_bits = 6;    // /26, as by default
+constexpr int workers = 16;    // hosts that are at it at the same time
+constexpr int block_bits = 6;  // /26, as by default
 const std::string pool_name = "web";
 const Prefix cidr = *Prefix::parse("10.0.0.0/8");
 
@@ -77,7 +77,8 @@ Status run_host(kv::Store& cluster, const model::Pool& pool, int host, const std
   };
   Allocator allocator(**node, clock, options);
   for (int number = 0; number < addresses_of(host); ++number) {
-    const auto leased = allocator.lease(make_endpoint(name_of(host) + "-" + std::to_string(number)), model::Use::routed, {from_pool(pool_name)});
+    const auto leased =
+        allocator.lease(make_endpoint(name_of(host) + "-" + std::to_string(number)), model::Use::routed, {from_pool(pool_name)});
     if (!leased) return leased.error();
     ++totals.leased;
     const auto index = static_cast<size_t>(cidr.offset_of(leased->addresses.front()));
@@ -110,7 +111,8 @@ TEST(Scale, ManyHostsLeaseFromOnePool) {
       if (!store) return totals.note("etcd does not answer");
       for (int host = totals.next_host++; host < hosts; host = totals.next_host++) {
         const std::string path = directory.file("node-" + std::to_string(worker));
-        if (auto done = run_host(*store, pool, host, path, totals); !done) return totals.note(name_of(host) + ": " + done.error().message);
+        if (auto done = run_host(*store, pool, host, path, totals); !done)
+          return totals.note(name_of(host) + ": " + done.error().message);
         for (const char* suffix : kv::lmdb_suffixes) std::filesystem::remove(path + suffix);
       }
     });
@@ -128,12 +130,15 @@ TEST(Scale, ManyHostsLeaseFromOnePool) {
   EXPECT_LE(writes * (1 << block_bits), wanted);
   std::sort(totals.claim_times.begin(), totals.claim_times.end());
   const auto percentile = [&](double share) {
-    return totals.claim_times.empty() ? 0.0 : totals.claim_times[static_cast<size_t>(share * static_cast<double>(totals.claim_times.size() - 1))];
+    return totals.claim_times.empty()
+               ? 0.0
+               : totals.claim_times[static_cast<size_t>(share * static_cast<double>(totals.claim_times.size() - 1))];
   };
-  std::printf("  %d hosts leased %ld addresses in %.1f s: %ld given out twice, %ld writes of etcd (one for %.0f addresses), a claim took "
-              "%.1f ms (median), %.1f ms (p99)\n",
-              hosts, totals.leased.load(), seconds, totals.twice.load(), writes, static_cast<double>(wanted) / static_cast<double>(writes),
-              percentile(0.5), percentile(0.99));
+  std::printf(
+      "  %d hosts leased %ld addresses in %.1f s: %ld given out twice, %ld writes of etcd (one for %.0f addresses), a claim took "
+      "%.1f ms (median), %.1f ms (p99)\n",
+      hosts, totals.leased.load(), seconds, totals.twice.load(), writes, static_cast<double>(wanted) / static_cast<double>(writes),
+      percentile(0.5), percentile(0.99));
 }
 
 }  // namespace
