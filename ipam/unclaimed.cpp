@@ -12,7 +12,7 @@ namespace {
 
 namespace keys = model::keys;
 
-constexpr size_t near_claims = 64;  // claims read in search of the lowest gap
+constexpr size_t near_claims = 32;  // claims read in search of the lowest gap
 constexpr int places = 8;           // of a node's own that are looked at next
 constexpr size_t page = 512;        // claims read at a time when nothing else has helped
 
