@@ -67,6 +67,14 @@ int copy_records(const std::string& from, const std::string& to) {
   return 0;
 }
 
+// By way of another name: LMDB writes its first pages in several steps.
+Status make_empty(const std::string& path, const std::string& fresh) {
+  ::unlink((fresh + "-data").c_str());
+  if (auto made = Environment::open(fresh, true, false); !made) return std::move(made).error();
+  if (::rename((fresh + "-data").c_str(), (path + "-data").c_str()) != 0) return errno_error("make the store " + path + "-data");
+  return {};
+}
+
 }  // namespace
 
 Result<Environment> Environment::open(const std::string& path, bool create, bool read_only) {
@@ -119,8 +127,10 @@ Error Environment::error(const std::string& path, int rc, std::string_view doing
   return rc > 0 ? errno_error(where.substr(0, where.size() - 2), rc) : make_error(Code::io, where + mdb_strerror(rc));
 }
 
-Status carry_over(const std::string& path) {
+Status carry_over(const std::string& path, bool may_be_new) {
   const std::string fresh = path + ".new";
+  struct stat info {};
+  if (may_be_new && ::lstat((path + "-data").c_str(), &info) != 0 && errno == ENOENT) return make_empty(path, fresh);
   const pid_t parent = ::getpid();
   const pid_t child = ::fork();
   if (child < 0) return errno_error(path + ": start the process that checks the store after a boot");

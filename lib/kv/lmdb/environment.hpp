@@ -39,7 +39,8 @@ class Environment {
 };
 
 // Copies every record of the data file into a new one, in a child process that checks each, and puts the new one in its place.
-// REQUIRES: the exclusive lock. A kill leaves the old file, and at most "-data.new" beside it. Code::io: the old one is damaged.
-Status carry_over(const std::string& path);
+// `may_be_new`: an empty one is made when there is none. REQUIRES: the exclusive lock. A kill leaves the old file, or none, and at most
+// ".new-data" beside it. Code::io: the old one is damaged.
+Status carry_over(const std::string& path, bool may_be_new);
 
 }  // namespace firn::kv

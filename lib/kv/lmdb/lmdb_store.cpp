@@ -360,13 +360,13 @@ Result<Environment> prepare(StoreFile& file, const LmdbOptions& options) {
   if (auto locked = file.lock(StoreFile::Lock::exclusive); !locked) return std::move(locked).error();
   auto boot = file.read_boot();
   if (!boot) return std::move(boot).error();
-  const bool fresh = boot->empty();
-  const bool other_boot = !fresh && !options.boot_id.empty() && *boot != options.boot_id;
-  if (other_boot) {
-    if (auto carried = carry_over(options.path); !carried) return std::move(carried).error();
+  const bool changes = boot->empty() || (!options.boot_id.empty() && *boot != options.boot_id);
+  if (changes) {
+    // A header without a boot: new, or who made it was killed before it said so. What lies there may be records all the same.
+    if (auto carried = carry_over(options.path, boot->empty()); !carried) return std::move(carried).error();
   }
-  auto environment = Environment::open(options.path, fresh, false);
-  if (environment && (fresh || other_boot)) {
+  auto environment = Environment::open(options.path, false, false);
+  if (environment && changes) {
     if (auto written = file.write_boot(options.boot_id); !written) return std::move(written).error();
   }
   file.unlock();
