@@ -12,6 +12,7 @@
 #include "cli/cluster.hpp"
 #include "cli/etcd_options.hpp"
 #include "cli/ipam.hpp"
+#include "ipam/identity.hpp"
 #include "ipam/mirror.hpp"
 #include "lib/kv/sqlite/sqlite_store.hpp"
 
@@ -186,8 +187,8 @@ Result<Exit> migrate(const Context& context, const EtcdArgs& args) {
                                       "'systemctl stop firn-routed', this command, 'systemctl start firn-routed'. Containers and "
                                       "their routes stay meanwhile");
   }
-  const std::string machine = known_machine_id(context.state_dir);
-  if (machine.empty()) return make_error(Code::io, "this machine has no id in /etc/machine-id or " + own_machine_id_path(context.state_dir));
+  const std::string machine = ipam::known_machine_id(context.state_dir);
+  if (machine.empty()) return make_error(Code::io, "this machine has no id in /etc/machine-id or " + ipam::own_machine_id_path(context.state_dir));
   auto configured = context.cluster_config();
   if (!configured) return std::move(configured).error();
   if (*configured && !same_cluster(**configured, **asked)) {

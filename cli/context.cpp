@@ -4,6 +4,7 @@
 
 #include <ostream>
 
+#include "ipam/identity.hpp"
 #include "ipam/mirror.hpp"
 #include "ipam/node_store.hpp"
 #include "lib/control/control.hpp"
@@ -82,6 +83,12 @@ Result<std::string> Context::node_name(kv::Store& node) const {
   auto entry = node.get(model::keys::node_identity);
   if (!entry) return std::move(entry).error();
   return entry->has_value() ? (*entry)->value : std::string();
+}
+
+Result<std::optional<model::Identity>> Context::identity(kv::Store& node) const {
+  auto config = cluster_config();
+  if (!config) return std::move(config).error();
+  return ipam::host_identity(node, state_dir, config->has_value());
 }
 
 Result<ipam::Allocator> Context::allocator(kv::Store& node) const {

@@ -54,6 +54,8 @@ class Context {
   Result<Stores> stores() const;
   // "" before `firnctl init`.
   Result<std::string> node_name(kv::Store& node) const;
+  // Nothing before `firnctl init`.
+  Result<std::optional<model::Identity>> identity(kv::Store& node) const;
   Result<ipam::Allocator> allocator(kv::Store& node) const;
   // Copies pools and reservations into the node store, so that the next attach sees them.
   Status mirror(Stores& stores) const;

@@ -16,7 +16,10 @@
 #include "ipam/claims.hpp"
 #include "ipam/pools.hpp"
 #include "ipam/mirror.hpp"
+#include "ipam/identity.hpp"
+#include "ipam/mirror.hpp"
 #include "ipam/node_store.hpp"
+#include "ipam/ownership.hpp"
 #include "lib/base/file.hpp"
 #include "lib/base/unique_fd.hpp"
 #include "lib/kv/sqlite/sqlite_store.hpp"
@@ -83,13 +86,13 @@ std::optional<Address> default_source(Family family) {
 }
 
 Result<std::string> machine_id(const std::string& state_dir) {
-  if (auto known = known_machine_id(state_dir); !known.empty()) return known;
+  if (auto known = ipam::known_machine_id(state_dir); !known.empty()) return known;
   unsigned char bytes[16];
   if (::getrandom(bytes, sizeof bytes, 0) != static_cast<ssize_t>(sizeof bytes)) return errno_error("make a machine id");
   static constexpr char digits[] = "0123456789abcdef";
   std::string id;
   for (const unsigned char byte : bytes) id.append(1, digits[byte >> 4]).append(1, digits[byte & 15]);
-  if (auto written = write_file_atomic(own_machine_id_path(state_dir), id + "\n", 0600); !written) return std::move(written).error();
+  if (auto written = write_file_atomic(ipam::own_machine_id_path(state_dir), id + "\n", 0600); !written) return std::move(written).error();
   return id;
 }
 
@@ -169,22 +172,41 @@ Result<std::unique_ptr<kv::Store>> made(Result<std::unique_ptr<kv::Store>> store
   return store;
 }
 
-// This node's record, and the settings of BGP when it is the first. What is there stays: it may have been made by another node, or
-// by this one before it lost its node store.
-Status write_node(const Context& context, const Args& args, const std::string& id, kv::Store& cluster, bool shared) {
+// The name is this machine's to have: nobody else is, or was, that node.
+Status check_name(kv::Transaction& tx, const model::Node& record, const model::Identity& self) {
+  auto value = tx.get(model::keys::beat(self.name));
+  if (!value) return std::move(value).error();
+  const auto beat = value->has_value() ? model::decode_beat(**value) : Result<model::Beat>(model::Beat{});
+  if (!beat) return damaged(model::keys::beat(self.name), beat.error());
+  const bool alive = value->has_value();
+  if (record.machine_id != self.machine_id) {
+    return make_error(Code::exists, "another machine of the cluster has the name " + self.name + (alive ? ", and is alive" : "") +
+                                        "; name this one with --name" +
+                                        (alive ? "" : ", or give the name free with 'firnctl node remove " + self.name + "' on another host"));
+  }
+  if (!alive || beat->instance == self.instance) return {};
+  return make_error(Code::exists, "a host with the name " + self.name + " and the id of this machine is alive (since " +
+                                      time_text(beat->since) + "); if this machine is a copy of it, give this one another id (32 hex "
+                                      "digits in STATE/machine-id) and name; if it is the same, wait a minute after the last one ended");
+}
+
+// This node's record, with a new generation, and the settings of BGP when it is the first. What is there stays: it may have been made
+// by another node, or by this one before it lost its node store.
+Status write_node(const Context& context, const Args& args, model::Identity& self, kv::Store& cluster, bool shared) {
   auto committed = cluster.transact([&](kv::Transaction& tx) -> Status {
     const auto known = tx.get(model::keys::node(args.name));
     if (!known) return known.error();
-    if (!*known) {
-      const model::Node record{args.name, id, args.addresses, args.labels, std::nullopt, context.clock.unix_seconds()};
-      tx.put(model::keys::node(args.name), model::encode(record));
-    } else if (shared) {
-      auto record = model::decode_node(**known);
-      if (!record) return std::move(record).error().context("the record of node " + args.name);
-      if (record->machine_id != id) {
-        return make_error(Code::exists, "another machine of the cluster has the name " + args.name + "; name this one with --name");
-      }
+    model::Node record{args.name, self.machine_id, args.addresses, args.labels, std::nullopt, context.clock.unix_seconds()};
+    if (*known) {
+      auto stored = model::decode_node(**known);
+      if (!stored) return std::move(stored).error().context("the record of node " + args.name);
+      record = std::move(*stored);
+      if (auto ours = shared ? check_name(tx, record, self) : Status(); !ours) return ours;
     }
+    auto generation = ipam::next_generation(tx);
+    if (!generation) return std::move(generation).error();
+    record.generation = self.generation = *generation;
+    tx.put(model::keys::node(args.name), model::encode(record));
     const auto stored = tx.get(model::keys::bgp_settings);
     if (!stored) return stored.error();
     model::BgpSettings settings;
@@ -200,6 +222,23 @@ Status write_node(const Context& context, const Args& args, const std::string& i
     return {};
   });
   if (!committed) return std::move(committed).error();
+  return {};
+}
+
+// The blocks of before, of a host that was removed: those that nobody has taken meanwhile are this host's again, before anything is
+// leased from them.
+Status settle(const Context& context, Stores& stores, const model::Identity& self) {
+  auto blocks = ipam::blocks_here(*stores.node);
+  if (!blocks) return std::move(blocks).error();
+  const ipam::Settled settled = ipam::settle_blocks(*stores.cluster, self, *blocks, context.clock.unix_seconds());
+  if (settled.refused) return *settled.refused;
+  if (settled.lost.empty()) return {};
+  auto holders = ipam::drop_blocks(*stores.node, settled.lost);
+  if (!holders) return std::move(holders).error();
+  context.err << "firnctl: " << settled.lost.size() << " block(s) of before are another node's now (" << settled.lost.front().owner
+              << (settled.lost.size() > 1 ? " and others" : "") << ")";
+  if (!holders->empty()) context.err << "; stop what still has addresses of them: " << ipam::holders_text(*holders);
+  context.err << "\n";
   return {};
 }
 
@@ -236,7 +275,10 @@ Status make_host(const Context& context, const Args& args, const std::optional<N
   for (kv::Store* store : {stores.cluster.get(), stores.node.get()}) {
     if (auto good = check_pools(*store, args.pools); !good) return good;
   }
-  if (auto written = write_node(context, args, *id, *stores.cluster, shared); !written) return written;
+  auto instance = ipam::instance_of(context.state_dir);
+  if (!instance) return std::move(instance).error();
+  model::Identity self{args.name, std::move(*id), 0, std::move(*instance)};
+  if (auto written = write_node(context, args, self, *stores.cluster, shared); !written) return written;
   for (const model::Pool& pool : args.pools) {
     auto created = ipam::create_pool(*stores.cluster, pool);
     if (!created && !created.error().is(Code::exists)) return created;
@@ -245,7 +287,13 @@ Status make_host(const Context& context, const Args& args, const std::optional<N
     if (auto written = cluster::write_config(context.state_dir, joined->config, joined->position); !written) return written;
   }
   if (auto mirrored = context.mirror(stores); !mirrored) return mirrored;
-  return put_record(*stores.node, std::string(model::keys::node_identity), args.name);
+  if (auto settled = settle(context, stores, self); !settled) return settled;
+  auto named = stores.node->transact([&](kv::Transaction& tx) -> Status {
+    ipam::put_identity(tx, self);
+    return {};
+  });
+  if (!named) return std::move(named).error();
+  return {};
 }
 
 // The cluster knows this host and its node store does not: an init that was killed, or a node store that was lost. With containers
@@ -309,6 +357,27 @@ Result<std::unique_ptr<kv::Store>> open_asked(const Context& context, const Args
   return std::move(connected->store);
 }
 
+// The host was a node, and the cluster does not say so any more: it may become one again, under its name.
+Result<bool> was_removed(const Context& context, const std::unique_ptr<kv::Store>& cluster, const std::string& name) {
+  if (!cluster || name.empty()) return false;
+  auto node = context.node_store();
+  if (!node) return std::move(node).error();
+  auto self = context.identity(**node);
+  if (!self) return std::move(self).error();
+  if (!*self || (*self)->machine_id.empty()) return false;
+  const model::Identity whole = **self;
+  (*self)->instance.clear();
+  bool removed = false;
+  auto known = cluster->transact([&](kv::Transaction& tx) -> Status {
+    auto same = ipam::check_identity(tx, **self);
+    removed = !same && same.error().is(Code::denied);
+    if (removed || !same) return removed ? Status() : same;
+    return ipam::check_identity(tx, whole);  // another host may be alive under the name
+  });
+  if (!known) return std::move(known).error();
+  return removed;
+}
+
 Result<Exit> init(const Context& context, Args args) {
   const bool named = !args.name.empty();
   if (auto good = check_args(args); !good) return std::move(good).error();
@@ -329,14 +398,18 @@ Result<Exit> init(const Context& context, Args args) {
   }
   json::Writer w;
   w.begin_object().field("state_dir", context.state_dir);
-  if (!self.empty()) {
+  auto removed = was_removed(context, *cluster, self);
+  if (!removed) return std::move(removed).error();
+  if (*removed && named && args.name != self) return difference(self, {"name: " + self + ", asked for " + args.name});
+  if (*removed) args.name = self;
+  if (!self.empty() && !*removed) {
     auto differ = differences(**cluster, self, args, named, false);
     if (!differ) return std::move(differ).error();
     if (!differ->empty()) return difference(self, *differ);
     return context.done(self + " is initialised already (" + context.state_dir + "); nothing to do",
                         w.field("name", self).field("changed", false).end_object().text());
   }
-  if (*cluster) {
+  if (*cluster && !*removed) {
     auto known_as = own_name(context, **cluster);
     if (!known_as) return std::move(known_as).error();
     if (!known_as->empty()) {

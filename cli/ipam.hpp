@@ -18,11 +18,6 @@ struct LiveInterface {
 };
 Result<std::vector<LiveInterface>> live_interfaces(netlink::Kernel& kernel);
 
-// The id of this machine: of the state directory if that has one of its own (cloned machines, several hosts on one), else of the
-// system; "" when neither has one.
-std::string known_machine_id(const std::string& state_dir);
-std::string own_machine_id_path(const std::string& state_dir);
-
 // This node's name by the cluster's record with this machine's id, for when the node store cannot say it; "" when there is none.
 Result<std::string> own_name(const Context& context, kv::Store& cluster);
 

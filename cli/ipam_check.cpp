@@ -44,8 +44,8 @@ Result<Place> look_around(const Context& context) {
   auto node = context.node_store();
   if (!node) return std::move(node).error();
   place.node = std::move(*node);
-  auto name = context.node_name(*place.node);
-  if (!name) return std::move(name).error();
+  auto self = context.identity(*place.node);
+  if (!self) return std::move(self).error();
   auto boot = ipam::current_boot_id();
   if (!boot) return std::move(boot).error();
   // Links before records: an endpoint that is attached in between is then in the store at least.
@@ -55,8 +55,8 @@ Result<Place> look_around(const Context& context) {
   if (!interfaces) return std::move(interfaces).error();
   std::set<std::string> live;
   for (LiveInterface& interface : *interfaces) live.insert(std::move(interface.handle));
-  place.surroundings.cluster = name->empty() ? nullptr : place.cluster.get();
-  place.surroundings.node_name = std::move(*name);
+  place.surroundings.cluster = *self ? place.cluster.get() : nullptr;
+  if (*self) place.surroundings.self = std::move(**self);
   place.surroundings.boot_id = std::move(*boot);
   place.surroundings.live = std::move(live);
   return place;

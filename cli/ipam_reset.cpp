@@ -7,6 +7,7 @@
 
 #include "cli/ipam.hpp"
 #include "ipam/check.hpp"
+#include "ipam/identity.hpp"
 #include "lib/base/file.hpp"
 #include "lib/model/keys.hpp"
 #include "lib/netlink/kernel.hpp"
@@ -121,22 +122,10 @@ Result<Exit> reset(const Context& context, bool force) {
 
 }  // namespace
 
-std::string own_machine_id_path(const std::string& state_dir) { return state_dir + "/machine-id"; }
-
-std::string known_machine_id(const std::string& state_dir) {
-  for (const std::string& path : {own_machine_id_path(state_dir), std::string("/etc/machine-id")}) {
-    auto id = read_file(path, 256);
-    if (!id) continue;
-    while (!id->empty() && id->back() == '\n') id->pop_back();
-    if (id->size() == 32 && id->find_first_not_of("0123456789abcdef") == std::string::npos) return std::move(*id);
-  }
-  return {};
-}
-
 Result<std::string> own_name(const Context& context, kv::Store& cluster) {
   auto nodes = list_records(cluster, model::keys::nodes, model::decode_node);
   if (!nodes) return std::move(nodes).error();
-  const std::string id = known_machine_id(context.state_dir);
+  const std::string id = ipam::known_machine_id(context.state_dir);
   const auto found = std::find_if(nodes->begin(), nodes->end(), [&](const model::Node& n) { return !id.empty() && n.machine_id == id; });
   if (found != nodes->end()) return found->name;
   // The only node of a file of this host's own is this host, whatever its id says.

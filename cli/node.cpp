@@ -4,6 +4,7 @@
 #include "cli/kind.hpp"
 #include "cli/nouns.hpp"
 #include "cli/parse.hpp"
+#include "ipam/nodes.hpp"
 #include "lib/model/keys.hpp"
 #include "lib/model/names.hpp"
 
@@ -32,16 +33,53 @@ std::vector<std::string> row(const model::Node& node) {
   return {join(node.addresses), as_text(node), labels_text(node.labels), time_text(node.joined_at)};
 }
 
+// With what the cluster knows of it: a record of firn is an object, and these are more fields of it.
+std::string with_state(const model::Node& node, const ipam::NodeState& state) {
+  json::Writer w;
+  w.begin_object().field("alive", state.beat.has_value());
+  if (state.beat) w.field("alive_since", state.beat->since);
+  if (state.lost_at) w.field("last_seen", *state.lost_at);
+  w.key("blocks").begin_array();
+  for (const model::Claim& claim : state.claims) {
+    w.begin_object()
+        .field("prefix", claim.prefix.to_string())
+        .field("pool", claim.pool)
+        .field("use", to_string(claim.use))
+        .end_object();
+  }
+  const std::string more = std::move(w.end_array().end_object()).take();
+  const std::string record = model::encode(node);
+  return record.substr(0, record.size() - 1) + "," + more.substr(1);
+}
+
+// A node that never had a beat, as on a host alone, is neither.
+std::string alive_text(const ipam::NodeState& state) {
+  if (state.beat) return "yes";
+  return state.lost_at ? "no, since " + time_text(*state.lost_at) : "-";
+}
+
 Result<Exit> list(const Context& context) {
   auto cluster = context.cluster_store();
   if (!cluster) return std::move(cluster).error();
+  auto states = ipam::node_states(**cluster);
+  if (!states) return std::move(states).error();
   auto nodes = list_records(**cluster, model::keys::nodes, model::decode_node);
   if (!nodes) return std::move(nodes).error();
   const Kind kind = node_kind();
   if (context.output == Output::yaml) return print_yaml(context, kind, *nodes);
-  Table table(kind.table_heads());
-  for (const model::Node& node : *nodes) table.add(node.name, row(node));
-  return context.print(encode_all(*nodes), table, "no nodes; make this host one with: firnctl init");
+  std::vector<std::string> heads = kind.table_heads();
+  heads.insert(heads.end(), {"ALIVE", "BLOCKS"});
+  Table table(heads);
+  json::Writer w;
+  w.begin_array();
+  for (const model::Node& node : *nodes) {
+    const ipam::NodeState& state = (*states)[node.name];
+    std::vector<std::string> cells = row(node);
+    cells.insert(cells.end(), {alive_text(state), std::to_string(state.claims.size())});
+    table.add(node.name, cells);
+    w.raw(with_state(node, state));
+  }
+  return context.print(w.end_array().text(), table, "no nodes; make this host one with: firnctl init");
 }
 
 Result<model::Node> find(Stores& stores, const std::string& name) {
@@ -58,11 +96,17 @@ Result<Exit> show(const Context& context, const std::string& name) {
   auto node = find(*stores, name);
   if (!node) return std::move(node).error();
   if (context.output == Output::yaml) return print_yaml(context, node_kind(), std::vector{*node});
+  auto states = ipam::node_states(*stores->cluster);
+  if (!states) return std::move(states).error();
+  const ipam::NodeState& state = (*states)[node->name];
   Sheet sheet;
   sheet.line("Name", node->name).line("This host", node->name == stores->name ? "yes" : "no");
   sheet.line("Addresses", join(node->addresses)).line("AS", as_text(*node)).line("Labels", labels_text(node->labels));
   sheet.line("Machine id", node->machine_id).line("Joined", time_text(node->joined_at));
-  return context.print(model::encode(*node), sheet.text());
+  sheet.line("Generation", std::to_string(node->generation));
+  sheet.line("Alive", alive_text(state) + (state.beat ? ", since " + time_text(state.beat->since) : ""));
+  for (const model::Claim& claim : state.claims) sheet.line("Block", claim.prefix.to_string() + " of pool " + claim.pool);
+  return context.print(with_state(*node, state), sheet.text());
 }
 
 struct Change {
@@ -112,6 +156,26 @@ Result<Exit> set(const Context& context, const Change& change) {
   return context.done("node " + node->name + " changed", model::encode(*node));
 }
 
+struct Removal {
+  std::string name;
+  bool force = false;
+};
+
+Result<Exit> remove(const Context& context, const Removal& removal) {
+  auto stores = context.stores();
+  if (!stores) return std::move(stores).error();
+  auto freed = ipam::remove_node(*stores->cluster, removal.name, removal.force);
+  if (!freed && freed.error().is(Code::conflict)) {
+    freed.error().message +=
+        "; --force removes it all the same: until it notices, it leases addresses of blocks that other hosts may have by then, "
+        "and two containers may get one address";
+  }
+  if (!freed) return std::move(freed).error();
+  json::Writer w;
+  w.begin_object().field("name", removal.name).field("blocks", static_cast<uint64_t>(*freed)).end_object();
+  return context.done("node " + removal.name + " is removed; " + std::to_string(*freed) + " block(s) are free", w.text());
+}
+
 }  // namespace
 
 Kind node_kind() {
@@ -119,7 +183,7 @@ Kind node_kind() {
   d.kind.name = "Node";
   d.kind.name_field = "name";
   d.kind.metadata = {"labels"};
-  d.kind.status = {"machine_id", "joined_at"};
+  d.kind.status = {"machine_id", "joined_at", "generation"};
   d.kind.keys = model::keys::nodes;
   d.kind.key = [](const std::string& name) -> Result<std::string> {
     if (auto good = model::check_object_name("node name", name); !good) return std::move(good).error();
@@ -158,6 +222,13 @@ void add_node(Command& root, Context& context) {
         change->labels.push_back(text);
         return {};
       });
+
+  auto removal = std::make_shared<Removal>();
+  node.verb("remove", "Remove a node that does not come back; its blocks are free then",
+            "firnctl node remove node-c\nfirnctl node remove node-c --force",
+            [removal, &context] { return remove(context, *removal); })
+      .positional("NODE", "Its name", Command::text(removal->name))
+      .flag("--force", "Also while it is alive: its containers may share addresses with others then", removal->force);
 }
 
 }  // namespace firn::cli

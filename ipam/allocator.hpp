@@ -59,7 +59,8 @@ class Allocator {
   // address that has cooled longest. For Use::bridged the network and broadcast address of the pool are never given out.
   // Errors: exists (the handle has an endpoint already: find() shows it), exhausted (names the pools), conflict (the asked
   // address is held: the message names the holder), invalid (outside every pool, or reserved), not_found (no such pool),
-  // denied (the pool of the asked address is disabled), unavailable (blocks could not be had now).
+  // denied (the pool of the asked address is disabled), unavailable (blocks could not be had now, or this host is fenced: see
+  // keys::fence).
   Result<model::Endpoint> lease(model::Endpoint endpoint, model::Use use, const std::vector<AddressRequest>& requests);
   // Records an endpoint whose addresses another IPAM plugin owns (endpoint.leased == false): first without addresses, while that
   // plugin is asked, then with them. No lease() gives these out while it is recorded. Errors: exists, conflict (an address is

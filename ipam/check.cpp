@@ -54,7 +54,7 @@ Result<ClusterView> read_cluster(const Surroundings& surroundings) {
     return each(keys::claims, [&](const kv::Entry& entry) -> Status {
       auto claim = records::read_claim(entry.key, entry.value);
       if (!claim) return std::move(claim).error();
-      if (claim->node != surroundings.node_name) return {};
+      if (claim->node != surroundings.self.name) return {};
       model::Claim now = records::as_of_now(pools, std::move(*claim));
       out.claims[keys::claim(now.pool, now.prefix)] = std::move(now);
       return {};
@@ -431,11 +431,11 @@ Result<FixReport> fix(kv::Store& node, const Surroundings& surroundings, const C
   if (have_cluster) {
     for (const model::Block& block : unclaimed) {
       // Refused when another node has it: the check afterwards still finds the block, and a person must decide.
-      static_cast<void>(claim_block(*surroundings.cluster, surroundings.node_name, block.pool, block.use, block.prefix.address(),
+      static_cast<void>(claim_block(*surroundings.cluster, surroundings.self, block.pool, block.use, block.prefix.address(),
                                     clock.unix_seconds()));
     }
     // A pool or claim that cannot be copied is in the check afterwards, too.
-    static_cast<void>(mirror(*surroundings.cluster, node, surroundings.node_name));
+    static_cast<void>(mirror(*surroundings.cluster, node, surroundings.self.name));
   }
   FixReport report;
   auto after = check(node, surroundings);

@@ -45,7 +45,7 @@ struct Problem {
 
 struct Surroundings {
   kv::Store* cluster = nullptr;  // none: claims are not looked at
-  std::string node_name;
+  model::Identity self;
   std::string boot_id;  // of this boot
   // Default: namespace_alive() of rebuild.hpp.
   std::function<bool(const model::Endpoint&)> namespace_alive;

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "ipam/block.hpp"
+#include "ipam/identity.hpp"
 #include "ipam/records.hpp"
 #include "ipam/unclaimed.hpp"
 #include "lib/model/keys.hpp"
@@ -67,11 +68,13 @@ Result<std::vector<model::Claim>> claims_in(kv::Transaction& tx, const std::stri
 
 }  // namespace
 
-Result<model::Claim> claim_block(kv::Store& cluster, const std::string& node, const std::string& pool_name, model::Use use,
+Result<model::Claim> claim_block(kv::Store& cluster, const model::Identity& self, const std::string& pool_name, model::Use use,
                                  const std::optional<Address>& wanted, int64_t now) {
+  const std::string& node = self.name;
   model::Claim claim;
   int attempt = 0;
   auto committed = cluster.transact([&](kv::Transaction& tx) -> Status {
+    if (auto known = check_identity(tx, self); !known) return known;
     auto pool = pool_for_claim(tx, node, pool_name);
     if (!pool) return std::move(pool).error();
     Prefix prefix;
@@ -143,7 +146,7 @@ BlockSource single_host_blocks(kv::Store& cluster, kv::Store& node, std::string 
   return [&cluster, &node, &clock, cooldown, offered, name = std::move(node_name)](
              const model::Pool& pool, model::Use use, const std::optional<Address>& wanted) -> Result<Prefix> {
     if (wanted) {
-      auto claim = claim_block(cluster, name, pool.name, use, wanted, clock.unix_seconds());
+      auto claim = claim_block(cluster, {name}, pool.name, use, wanted, clock.unix_seconds());
       if (!claim) return std::move(claim).error();
       return claim->prefix;
     }

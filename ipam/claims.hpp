@@ -16,8 +16,8 @@ namespace firn::ipam {
 
 // Claims an unclaimed block of the pool (unclaimed.hpp says which, or the one that holds `wanted`) for the node. Claims are idempotent for the
 // owner when `wanted` is set. Errors: exhausted, conflict (owned by another node: named), denied (pool disabled, or the
-// node's labels do not match its selector), not_found.
-Result<model::Claim> claim_block(kv::Store& cluster, const std::string& node, const std::string& pool, model::Use use,
+// node's labels do not match its selector, or check_identity() refuses), not_found.
+Result<model::Claim> claim_block(kv::Store& cluster, const model::Identity& self, const std::string& pool, model::Use use,
                                  const std::optional<Address>& wanted, int64_t now);
 // Returns a revision of the cluster store at which the claim is gone. Code::conflict: it is another node's.
 Result<kv::Revision> give_up_block(kv::Store& cluster, const model::Claim& claim);

@@ -105,6 +105,18 @@ GiveUpOutcome give_up(kv::Store& cluster, const std::vector<model::Claim>& marke
   return out;
 }
 
+Status mark_unused(kv::Store& node, const std::vector<model::Block>& blocks, const std::string& node_name, int64_t cooled) {
+  auto done = node.transact([&](kv::Transaction& tx) -> Status {
+    for (const model::Block& block : blocks) {
+      auto out = take_out(tx, model::Claim{block.prefix, block.pool, node_name, block.use, 0}, cooled);
+      if (!out) return std::move(out).error();
+    }
+    return {};
+  });
+  if (!done) return std::move(done).error();
+  return {};
+}
+
 Status forget(kv::Store& node, const std::vector<GivenUp>& given) {
   if (given.empty()) return {};
   auto forgotten = node.transact([&](kv::Transaction& tx) -> Status {

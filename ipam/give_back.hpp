@@ -20,9 +20,12 @@ namespace firn::ipam {
 // Takes the block out of the node store, if it is there, and marks it. False: something of it is leased, or was after `cooled`.
 Result<bool> take_out(kv::Transaction& tx, const model::Claim& claim, int64_t cooled);
 
-// Step 1 for the claims of this node that lie in parts that pools give up (shrinking_to). mirror() comes first: the node store must know
-// of the part. `cluster` is only read. All that is marked.
+// Step 1 for the claims of this node that lie in parts that pools give up (shrinking_to). mirror() comes first: the node store must
+// know of the part. `cluster` is only read. All that is marked.
 Result<std::vector<model::Claim>> mark_closed(kv::Store& cluster, kv::Store& node, const std::string& node_name, int64_t cooled);
+
+// Step 1 for blocks that this node can do without. One that is not at rest any more is left.
+Status mark_unused(kv::Store& node, const std::vector<model::Block>& blocks, const std::string& node_name, int64_t cooled);
 
 struct GivenUp {
   model::Claim claim;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "ipam/block.hpp"
+#include "ipam/identity.hpp"
 #include "ipam/records.hpp"
 #include "lib/model/keys.hpp"
 
@@ -43,6 +44,7 @@ class Picker {
       if (!pool->has_value()) {
         return make_error(Code::not_found, "pool " + name + " does not exist on this host; 'firnctl pool list' shows the pools");
       }
+      if (auto open = check_fence(**pool); !open) return std::move(open).error();
       if ((*pool)->cidr.family() != request_.family) {
         return make_error(Code::invalid, "pool " + name + " (" + (*pool)->cidr.to_string() + ") is of the other address family");
       }
@@ -66,6 +68,15 @@ class Picker {
   }
 
  private:
+  // Whether the cluster still lets this host lease from its pools.
+  Status check_fence(const model::Pool& pool) {
+    if (pool.node_only) return {};
+    auto found = fence(tx_);
+    if (!found) return std::move(found).error();
+    if (!found->has_value() || (*found)->from > tries_.now) return {};
+    return make_error(Code::unavailable, "pool " + pool.name + ": nothing is leased on this host: " + (*found)->why);
+  }
+
   Result<model::Lease> commit(model::Block& block, const Address& address, bool had_free) {
     records::put_block(tx_, block, had_free);
     return lease_of(address, block);

@@ -1,5 +1,7 @@
 // reset_node_store() of check.hpp: a new store in the place of a damaged file.
 #include "ipam/check.hpp"
+#include "ipam/identity.hpp"
+#include "ipam/records.hpp"
 #include "ipam/mirror.hpp"
 #include "ipam/node_store.hpp"
 #include "ipam/rebuild.hpp"
@@ -21,8 +23,17 @@ Result<std::string> reset_node_store(const std::string& path, kv::Store* cluster
   opening.boot_id = boot_id;
   auto store = open_node_store(opening);
   if (!store) return std::move(store).error();
+  model::Identity self{node_name};
+  if (cluster != nullptr && !node_name.empty()) {
+    const std::string key = keys::node(node_name);
+    auto entry = cluster->get(key);
+    if (!entry) return std::move(entry).error();
+    auto node = *entry ? model::decode_node((*entry)->value) : Result<model::Node>(model::Node{});
+    if (!node) return records::unreadable(key, node.error());
+    self.generation = node->generation;
+  }
   auto written = (*store)->transact([&](kv::Transaction& tx) -> Status {
-    if (!node_name.empty()) tx.put(keys::node_identity, node_name);
+    if (!node_name.empty()) put_identity(tx, self);
     // Before the first block: adopting one leaves out the addresses that the leases of these hold.
     for (model::Endpoint endpoint : live) {
       endpoint.boot_id = boot_id;

@@ -1,5 +1,6 @@
 #include "routed/blocks.hpp"
 
+#include <algorithm>
 #include <map>
 #include <utility>
 
@@ -38,11 +39,29 @@ std::vector<Shortage> pools_without_spare(const std::vector<model::Block>& block
   return out;
 }
 
-ClaimsOutcome claim_blocks(kv::Store* cluster, const std::string& node_name, const std::vector<Shortage>& shortages, int64_t now) {
+std::vector<model::Block> blocks_above_high_water(const std::vector<model::Block>& blocks, int64_t cooled) {
+  const auto is_free = [](const model::Block& block) { return ipam::free_count(block) == block.prefix.count(); };
+  const auto rests = [&](const model::Block& block) {
+    return std::all_of(block.free.begin(), block.free.end(), [&](const model::FreeRun& run) { return run.released_at <= cooled; });
+  };
+  std::map<std::pair<std::string, model::Use>, size_t> kept;
+  std::vector<model::Block> out;
+  // Those that may not go yet are kept first: they count too.
+  for (const bool resting : {false, true}) {
+    for (const model::Block& block : blocks) {
+      if (!is_free(block) || rests(block) != resting) continue;
+      if (++kept[{block.pool, block.use}] > high_water && resting) out.push_back(block);
+    }
+  }
+  std::reverse(out.begin(), out.end());
+  return out;
+}
+
+ClaimsOutcome claim_blocks(kv::Store* cluster, const model::Identity& self, const std::vector<Shortage>& shortages, int64_t now) {
   ClaimsOutcome out;
   if (cluster == nullptr) return out;
   for (const Shortage& shortage : shortages) {
-    auto claim = ipam::claim_block(*cluster, node_name, shortage.pool, shortage.use, std::nullopt, now);
+    auto claim = ipam::claim_block(*cluster, self, shortage.pool, shortage.use, std::nullopt, now);
     if (claim) {
       out.claimed.push_back(*std::move(claim));
       continue;

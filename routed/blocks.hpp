@@ -22,11 +22,16 @@ struct Shortage {
 };
 std::vector<Shortage> pools_without_spare(const std::vector<model::Block>& blocks);
 
+// Wholly free blocks that rest (nothing of them was released after `cooled`), above the high-water mark of their pool and use; the
+// highest first. Between the marks nothing is claimed or given back. Pure.
+inline constexpr size_t high_water = 2;
+std::vector<model::Block> blocks_above_high_water(const std::vector<model::Block>& blocks, int64_t cooled);
+
 struct ClaimsOutcome {
   std::vector<model::Claim> claimed;
   std::optional<Error> failure;  // a pool that has no block left is none
 };
 // For the thread of the cluster store, which may be nullptr.
-ClaimsOutcome claim_blocks(kv::Store* cluster, const std::string& node_name, const std::vector<Shortage>& shortages, int64_t now);
+ClaimsOutcome claim_blocks(kv::Store* cluster, const model::Identity& self, const std::vector<Shortage>& shortages, int64_t now);
 
 }  // namespace firn::routed

@@ -93,6 +93,13 @@ Status apply_json(std::string_view text, Config& config) {
           config.resync = std::chrono::seconds(*seconds);
           return {};
         }},
+       {"nodeLife",
+        [&](const json::Value& v) -> Status {
+          const auto seconds = v.integer(2, 600);
+          if (!seconds) return seconds.error();
+          config.node_life = std::chrono::seconds(*seconds);
+          return {};
+        }},
        {"receiveBuffer",
         [&](const json::Value& v) -> Status {
           const auto bytes = v.integer(2048, 1 << 30);

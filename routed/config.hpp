@@ -25,6 +25,7 @@ struct Config {
   std::string metrics = "127.0.0.1:9490";  // "": off
   Level log_level = Level::info;
   std::chrono::seconds resync{60};
+  std::chrono::seconds node_life{30};     // after its last beat in the cluster this host counts as alive
   std::string socket_group;               // members may ask routed.sock; "": root only
   int receive_buffer = 16 * 1024 * 1024;  // bytes for kernel events
   BirdConfig bird;

@@ -51,7 +51,7 @@ Daemon::Daemon(loop::Loop& loop, Log& log, const Clock& clock, const Config& con
 Status Daemon::start() {
   if (auto made = make_directories(config_.run_dir, 0755); !made) return made;
   if (auto failed = listen()) return std::move(*failed);
-  auto cluster = ClusterThread::start(config_.state_dir, [this](ClusterThread::Function fn) { loop_.post(std::move(fn)); },
+  auto cluster = ClusterThread::start(config_.state_dir, config_.node_life, [this](ClusterThread::Function fn) { loop_.post(std::move(fn)); },
                                       {[this](const ClusterUpdate& update) { take_update(update); }, [this] { take_cluster_state(); }});
   if (!cluster) return std::move(cluster).error();
   cluster_ = *std::move(cluster);
@@ -128,7 +128,9 @@ void Daemon::resync() {
     return;
   }
   last_resync_ = clock_.unix_seconds();
-  bgp_.update(remote_.records(), node_name_);
+  bgp_.update(remote_.records(), self_.name);
+  keep_fence();
+  note_lost_nodes();
   reconcile();
   schedule_blocks();  // what cooled may be given back now
   give_memory_back();

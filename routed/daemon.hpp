@@ -12,6 +12,7 @@
 #include <string>
 #include <string_view>
 
+#include "ipam/ownership.hpp"
 #include "lib/base/clock.hpp"
 #include "lib/control/control.hpp"
 #include "lib/http/http.hpp"
@@ -70,6 +71,12 @@ class Daemon {
   void reap();
   void schedule_blocks();
   void maintain();
+  void learn_identity();
+  void keep_fence();
+  void note_lost_nodes();
+  void settle(bool all);
+  void take_settled(const ipam::Settled& settled, bool all);
+  void watch_pools();
   void claim_ahead();
   void take_claims(const ClaimsOutcome& outcome);
   void give_back();
@@ -102,11 +109,12 @@ class Daemon {
   std::unique_ptr<ClusterThread> cluster_;
   loop::Handle monitor_watch_, control_watch_, resync_timer_, round_timer_, soon_timer_, reap_timer_, blocks_timer_;
 
-  std::string node_name_;
+  model::Identity self_;      // as the node store says; without a name before `firnctl init`
   bool reconciled_ = false;   // the first complete round is done
   bool want_resync_ = false;
   bool copy_due_ = false;     // the cluster says something that the node store may not have yet
   bool trim_due_ = false;     // a whole listing was taken in
+  bool settling_ = false;     // a job that settles blocks is on its way
   bool claiming_ = false;     // a job that claims blocks is on its way
   bool giving_back_ = false;  // one that gives some back
   std::chrono::steady_clock::time_point claim_again_{};

@@ -97,6 +97,15 @@ std::string Metrics::text(const Gauges& now) const {
       count("cooling", pool.cooling);
     }
   }
+  if (!now.cluster_pools.empty()) {
+    auto& all = prometheus::BuildGauge().Name("firn_pool_blocks").Help("Address blocks of the pool, whoever has them.").Register(moment);
+    auto& unclaimed =
+        prometheus::BuildGauge().Name("firn_pool_blocks_unclaimed").Help("Address blocks of the pool that no host has.").Register(moment);
+    for (const Gauges::ClusterPool& pool : now.cluster_pools) {
+      all.Add({{"pool", pool.name}}).Set(pool.blocks);
+      unclaimed.Add({{"pool", pool.name}}).Set(pool.unclaimed);
+    }
+  }
   auto families = impl_->registry.Collect();
   auto more = moment.Collect();
   families.insert(families.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));

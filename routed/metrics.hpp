@@ -27,6 +27,11 @@ struct Gauges {
   uint64_t routes_desired = 0, routes_actual = 0, routes_pending = 0;
   std::vector<Peer> peers;
   std::vector<Pool> pools;
+  struct ClusterPool {
+    std::string name;
+    double blocks = 0, unclaimed = 0;
+  };
+  std::vector<ClusterPool> cluster_pools;
 };
 
 class Metrics {

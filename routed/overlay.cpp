@@ -304,6 +304,11 @@ std::set<Prefix> Overlay::settle() {
   return std::exchange(touched_, {});
 }
 
+size_t Overlay::claims(const std::string& pool) const {
+  const auto found = pools_.find(pool);
+  return found == pools_.end() ? 0 : found->second.claims.size();
+}
+
 std::string Overlay::trouble() const {
   if (unreachable_.empty()) return {};
   const Prefix& prefix = *unreachable_.begin();

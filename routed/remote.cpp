@@ -1,5 +1,8 @@
 #include "routed/remote.hpp"
 
+#include <algorithm>
+#include <cmath>
+
 #include "ipam/records.hpp"
 #include "lib/model/keys.hpp"
 
@@ -45,10 +48,37 @@ std::vector<Error> Remote::take(const ClusterUpdate& update) {
   return unreadable;
 }
 
+std::vector<Remote::PoolState> Remote::pools() const {
+  std::vector<PoolState> out;
+  for (const std::string& key : records_.keys(keys::pools)) {
+    const auto pool = records::read_pool(key, records_.at(key));
+    if (!pool) continue;
+    PoolState state{pool->name, std::ldexp(1.0, pool->block_size - pool->leasable().length()), 0, 0};
+    const std::string claims = keys::claims_of(pool->name);
+    state.own = records_.keys(claims).size();
+    const auto bridged =
+        std::count_if(bridged_.begin(), bridged_.end(), [&](const std::string& claim) { return claim.starts_with(claims); });
+    state.unclaimed = std::max(0.0, state.blocks - static_cast<double>(overlay_.claims(pool->name)) - static_cast<double>(bridged));
+    out.push_back(std::move(state));
+  }
+  return out;
+}
+
+std::vector<std::string> Remote::silent_nodes() const {
+  std::vector<std::string> out;
+  const auto nodes = records_.keys(keys::nodes);
+  for (const std::string& key : nodes) {
+    const std::string name = key.substr(keys::nodes.size());
+    if (name != self_ && !records_.has(keys::beat(name)) && !records_.has(keys::loss(name))) out.push_back(name);
+  }
+  return out;
+}
+
 void Remote::take_whole(const ClusterUpdate& update, std::vector<Error>& unreadable) {
   ClusterView view;
   view.self = self_;
   records_.clear();
+  bridged_.clear();
   for (const auto& [key, value] : update.records) {
     const auto add = [&, &name = key](auto record, auto& all) {
       if (record) return all.push_back(std::move(*record));
@@ -59,6 +89,7 @@ void Remote::take_whole(const ClusterUpdate& update, std::vector<Error>& unreada
     if (claim) add(records::read_claim(key, *value), view.claims);
     else if (key.starts_with(keys::pools)) add(records::read_pool(key, *value), view.pools);
     else if (key.starts_with(keys::nodes)) add(read_node(key, *value), view.nodes);
+    if (claim && !view.unreadable.contains(key) && view.claims.back().use == model::Use::bridged) bridged_.insert(key);
     if (!claim || (!view.unreadable.contains(key) && view.claims.back().node == self_)) records_.put(key, *value);
   }
   overlay_.set_cluster(view);
@@ -72,6 +103,8 @@ Status Remote::take_one(const std::string& key, const std::string* value) {
     auto record = value == nullptr ? Result<model::Claim>(model::Claim{}) : records::read_claim(key, *value);
     if (!record) return std::move(record).error();
     overlay_.set_claim(name->pool, name->prefix, value == nullptr ? nullptr : &*record);
+    if (value != nullptr && record->use == model::Use::bridged) bridged_.insert(key);
+    else bridged_.erase(key);
     if (value == nullptr || record->node != self_) records_.erase(key);
     else records_.put(key, *value);
     return {};

@@ -3,6 +3,7 @@
 // stays in force. Owns nothing in the world. Thread safety: belongs to the thread of the loop.
 #pragma once
 
+#include <set>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,15 @@ class Remote {
   // nullptr before the cluster has been read whole, once.
   kv::Store* records() { return read_ ? &records_ : nullptr; }
   bool is_read() const { return read_; }
+  // How much of each pool is claimed, by whatever node.
+  struct PoolState {
+    std::string name;
+    double blocks = 0, unclaimed = 0;  // an IPv6 pool may have more than 2^64
+    size_t own = 0;                    // of this node
+  };
+  std::vector<PoolState> pools() const;
+  // Nodes without a beat, of which nobody has noted that they are lost.
+  std::vector<std::string> silent_nodes() const;
 
  private:
   void take_whole(const ClusterUpdate& update, std::vector<Error>& unreadable);
@@ -28,6 +38,7 @@ class Remote {
 
   Overlay& overlay_;
   ClusterRecords records_;
+  std::set<std::string> bridged_;  // keys of claims that Overlay does not keep
   std::string self_;
   bool read_ = false;
 };

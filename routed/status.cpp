@@ -73,8 +73,9 @@ std::string Daemon::status() {
   w.field("uptimeSeconds", clock_.unix_seconds() - started_at_).field("stateDir", config_.state_dir);
   const std::string waiting = not_ready();
   w.field("ready", waiting.empty()).field_if("waitingFor", waiting);
-  w.field("node", node_name_).field("clusterPresent", cluster_->present()).field("nodePresent", intake_.node() != nullptr);
+  w.field("node", self_.name).field("clusterPresent", cluster_->present()).field("nodePresent", intake_.node() != nullptr);
   w.field_if("storeTrouble", intake_.trouble().empty() ? cluster_->trouble() : intake_.trouble());
+  w.field("alive", cluster_->is_alive()).field_if("refused", cluster_->refused());
   w.field("endpoints", static_cast<uint64_t>(compute_.endpoints()));
   write_counts(w, "routes", routes_);
   write_counts(w, "neighbours", neighbours_);
@@ -134,6 +135,7 @@ Gauges Daemon::gauges() {
     for (const bird::Channel& channel : session.channels) peer.channels.push_back({channel.name, channel.imported, channel.exported});
     out.peers.push_back(std::move(peer));
   }
+  for (const Remote::PoolState& pool : remote_.pools()) out.cluster_pools.push_back({pool.name, pool.blocks, pool.unclaimed});
   if (intake_.node() == nullptr) return out;
   auto usage = ipam::Allocator(*intake_.node(), clock_, {}).usage();
   if (!usage) {

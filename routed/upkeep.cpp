@@ -5,8 +5,11 @@
 #include "ipam/allocator.hpp"
 #include "ipam/claims.hpp"
 #include "ipam/give_back.hpp"
+#include "ipam/identity.hpp"
 #include "ipam/mirror.hpp"
+#include "ipam/nodes.hpp"
 #include "ipam/ownership.hpp"
+#include "lib/cluster/cluster.hpp"
 #include "lib/model/keys.hpp"
 #include "routed/blocks.hpp"
 #include "routed/daemon.hpp"
@@ -37,31 +40,112 @@ void Daemon::begin_boot() {
   boot_begun_ = true;
 }
 
+void Daemon::learn_identity() {
+  const auto config = cluster::read_config(config_.state_dir);
+  if (!config) return note_failure("identity", config.error());
+  auto found = ipam::host_identity(*intake_.node(), config_.state_dir, config->has_value());
+  if (!found) return note_failure("identity", found.error());
+  model::Identity self = found->value_or(model::Identity{});
+  if (self == self_) return;
+  self_ = std::move(self);
+  remote_.set_self(self_.name);
+  cluster_->set_self(self_);
+}
+
 void Daemon::maintain() {
   blocks_timer_.cancel();
   if (intake_.node() == nullptr) return;
   begin_boot();
-  if (auto name = intake_.node_name(); name && *name != node_name_) {
-    node_name_ = std::move(*name);
-    remote_.set_self(node_name_);
-    cluster_->set_self(node_name_);
-  }
-  if (remote_.is_read() && !node_name_.empty()) {
+  learn_identity();
+  if (remote_.is_read() && !self_.name.empty()) {
     if (std::exchange(copy_due_, false)) {
-      const auto copied = ipam::mirror(*remote_.records(), *intake_.node(), node_name_);
+      const auto copied = ipam::mirror(*remote_.records(), *intake_.node(), self_.name);
       if (!copied) {
         copy_due_ = true;
         // unavailable: what was read is older than what this host gave back; the news is on its way.
         if (!copied.error().is(Code::unavailable)) note_failure("blocks", copied.error());
       }
     }
+    settle(false);
+    watch_pools();
     give_back();
     claim_ahead();
   }
   // Our routes first: when a pool leaves mode bgp, BIRD takes its own away.
   round();
-  bgp_.update(remote_.records(), node_name_);
+  bgp_.update(remote_.records(), self_.name);
   if (std::exchange(trim_due_, false)) give_memory_back();
+}
+
+// A host that the cluster does not take for the node any more leases nothing from its pools, and finds out which of its blocks
+// are another's. Once it is the node for sure, what is still its own is settled first, and then it leases again.
+void Daemon::keep_fence() {
+  if (intake_.node() == nullptr || self_.machine_id.empty()) return;
+  if (!cluster_->refused().empty()) {
+    const auto fenced = ipam::put_fence(*intake_.node(), model::Fence{0, cluster_->refused()});
+    if (!fenced) return note_failure("fence", fenced.error());
+    if (*fenced)
+      note_failure("fence",
+                   make_error(Code::denied, cluster_->refused() + "; until then nothing is leased from the cluster's pools"));
+    return settle(true);
+  }
+  if (!cluster_->is_alive()) return;
+  const auto fence = intake_.node()->get(model::keys::fence);
+  if (fence && *fence) settle(true);
+}
+
+// Every host may notice; who comes first says it for all. At the pace of resync(), so not all at the same moment.
+void Daemon::note_lost_nodes() {
+  if (!remote_.is_read() || !cluster_->is_alive()) return;
+  auto silent = remote_.silent_nodes();
+  if (silent.empty()) return;
+  cluster_->post([this, silent = std::move(silent), now = clock_.unix_seconds()](kv::Store* cluster) -> ClusterThread::Function {
+    const Status noted = cluster != nullptr ? ipam::note_lost(*cluster, silent, now) : Status();
+    if (noted) return {};
+    return [this, error = noted.error()] { note_failure("lost nodes", error); };
+  });
+}
+
+// `all`: also the blocks that the cluster is known to give this host, for what is known may be old.
+void Daemon::settle(bool all) {
+  if (settling_ || !cluster_->present()) return;
+  auto blocks =
+      all ? ipam::blocks_here(*intake_.node()) : ipam::blocks_without_claim(*intake_.node(), *remote_.records(), self_.name);
+  if (!blocks) return note_failure("blocks", blocks.error());
+  if (blocks->empty() && !all) return;
+  settling_ = true;
+  cluster_->post([this, all, blocks = std::move(*blocks), self = self_, now = clock_.unix_seconds()](kv::Store* cluster) {
+    ipam::Settled settled;
+    if (cluster != nullptr) settled = ipam::settle_blocks(*cluster, self, blocks, now);
+    else settled.refused = make_error(Code::unavailable, "the cluster store cannot be had");
+    return [this, all, settled = std::move(settled)] { take_settled(settled, all); };
+  });
+}
+
+void Daemon::take_settled(const ipam::Settled& settled, bool all) {
+  settling_ = false;
+  if (settled.refused && !settled.refused->is(Code::unavailable)) note_failure("blocks", *settled.refused);
+  for (const model::Block& block : settled.claimed) {
+    log_.warning("the cluster did not know block " + block.prefix.to_string() + " of pool " + block.pool +
+                 " as this host's: claimed again");
+  }
+  if (intake_.node() == nullptr) return;
+  if (!settled.lost.empty()) {
+    const auto holders = ipam::drop_blocks(*intake_.node(), settled.lost);
+    if (!holders) return note_failure("blocks", holders.error());
+    for (const auto& [block, owner, revision] : settled.lost) {
+      log_.error("block " + block.prefix.to_string() + " of pool " + block.pool + " is node " + owner +
+                 "'s now: it is no longer routed or leased here");
+    }
+    if (!holders->empty()) {
+      note_failure("lost addresses", make_error(Code::conflict, "addresses of lost blocks are still in use here: " +
+                                                                    ipam::holders_text(*holders) + "; stop these containers"));
+    }
+  }
+  if (!all || settled.refused || !cluster_->is_alive() || !cluster_->refused().empty()) return;
+  const auto lifted = ipam::put_fence(*intake_.node(), std::nullopt);
+  if (!lifted) return note_failure("fence", lifted.error());
+  if (*lifted) log_.info("this host is node " + self_.name + " of the cluster again, and leases from its pools");
 }
 
 // What is known of other hosts stays in force while the cluster store cannot be read.
@@ -82,14 +166,22 @@ void Daemon::take_cluster_state() {
   if (cluster_->trouble().empty()) log_.info(cluster_->present() ? "reading the cluster store" : "there is no cluster store");
   // Each trouble is a topic of its own: that the cluster is refused must not wait behind the lost connection which came before.
   else note_failure("cluster " + cluster_->trouble(), make_error(Code::unavailable, cluster_->trouble()));
+  keep_fence();
   if (cluster_->present()) schedule_blocks();
 }
 
-// Blocks in the parts that pools give up, once nothing of them is leased or cools. After a kill this finds what it has begun.
+// Blocks that are empty beyond the high-water mark, and those in the parts that pools give up, once nothing of them is leased or
+// cools. After a kill this finds what it has begun.
 void Daemon::give_back() {
   if (giving_back_ || !cluster_->present()) return;
   const int64_t cooled = clock_.unix_seconds() - ipam::Options{}.cooldown.count();
-  auto marked = ipam::mark_closed(*remote_.records(), *intake_.node(), node_name_, cooled);
+  const auto here = ipam::blocks_here(*intake_.node());
+  if (!here) return note_failure("blocks", here.error());
+  if (const auto spare = blocks_above_high_water(*here, cooled); !spare.empty() && cluster_->refused().empty()) {
+    if (const auto done = ipam::mark_unused(*intake_.node(), spare, self_.name, cooled); !done)
+      return note_failure("blocks", done.error());
+  }
+  auto marked = ipam::mark_closed(*remote_.records(), *intake_.node(), self_.name, cooled);
   if (!marked) return note_failure("blocks", marked.error());
   if (marked->empty()) return;
   giving_back_ = true;
@@ -106,6 +198,17 @@ void Daemon::give_back() {
   });
 }
 
+// Said before it hurts: a host that needs a block of a pool that has none left borrows, or attaches nothing.
+void Daemon::watch_pools() {
+  for (const Remote::PoolState& pool : remote_.pools()) {
+    if (pool.unclaimed > pool.blocks / 10 || (pool.own == 0 && pool.unclaimed > 0)) continue;
+    log_.repeated(Level::warning, "end of pool " + pool.name,
+                  "pool " + pool.name + " comes to its end: " + std::to_string(static_cast<uint64_t>(pool.unclaimed)) + " of " +
+                      std::to_string(static_cast<uint64_t>(pool.blocks)) +
+                      " blocks are unclaimed; make another pool and name both in ipam.pools, or extend it ('firnctl pool resize')");
+  }
+}
+
 void Daemon::claim_ahead() {
   if (claiming_ || !cluster_->present() || clock_.steady() < claim_again_) return;
   const auto blocks = blocks_of(*intake_.node());
@@ -113,8 +216,8 @@ void Daemon::claim_ahead() {
   auto shortages = pools_without_spare(*blocks);
   if (shortages.empty()) return;
   claiming_ = true;
-  cluster_->post([this, shortages = std::move(shortages), name = node_name_, now = clock_.unix_seconds()](kv::Store* cluster) {
-    return [this, outcome = claim_blocks(cluster, name, shortages, now)] { take_claims(outcome); };
+  cluster_->post([this, shortages = std::move(shortages), self = self_, now = clock_.unix_seconds()](kv::Store* cluster) {
+    return [this, outcome = claim_blocks(cluster, self, shortages, now)] { take_claims(outcome); };
   });
 }
 

@@ -39,6 +39,7 @@ Fault lease_fault(const Error& error) {
     case Code::not_found:
       return fault(FaultCode::invalid_config, error.message, "'firnctl pool list' shows the pools; \"ipam.subnet\" needs none");
     case Code::denied: return fault(FaultCode::invalid_config, error.message);
+    case Code::unavailable: return fault(FaultCode::try_again, error.message, "see 'firnctl status', then try again");
     case Code::exists: return fault(FaultCode::exists, error.message, "DEL it first");
     default: return state_fault(error);
   }

@@ -1,4 +1,4 @@
-// Codecs of pools, reservations, blocks, claims, leases, endpoints, nodes.
+// Codecs of pools, reservations, blocks, claims, leases, endpoints.
 #include <charconv>
 
 #include "lib/model/codec.hpp"
@@ -9,8 +9,6 @@ namespace firn::model {
 
 namespace {
 
-constexpr int64_t max_time = int64_t{1} << 40;
-
 Use read_use(Fields& fields, std::string_view text) {
   if (text == "routed") return Use::routed;
   if (text != "bridged") fields.fail(make_error(Code::invalid, "/use: must be routed or bridged"));
@@ -20,10 +18,6 @@ Use read_use(Fields& fields, std::string_view text) {
 // A record whose own parts contradict each other is as bad as one with a wrong field.
 void require(Fields& fields, bool holds, const char* text) {
   if (!holds) fields.fail(make_error(Code::invalid, text));
-}
-
-void require_name(Fields& fields, const Status& status) {
-  if (!status) fields.fail(status.error());
 }
 
 // One run of a free queue, "FIRST", "FIRST-LAST", each with "@RELEASED" unless that is 0, from the front of `text`.
@@ -283,31 +277,6 @@ Result<Endpoint> decode_endpoint(Source source) {
       if (auto name = IfName::parse(e.host_ifname); !name) f.fail(name.error());
     }
     return f.finish(std::move(e));
-  });
-}
-
-std::string encode(const Node& node) {
-  json::Writer w = begin_record();
-  w.field("name", node.name).field("machine_id", node.machine_id);
-  write_addresses(w, "addresses", node.addresses);
-  write_texts(w, "labels", node.labels);
-  if (node.as_number) w.field("as_number", *node.as_number);
-  w.field("joined_at", node.joined_at);
-  return std::move(w.end_object()).take();
-}
-
-Result<Node> decode_node(Source source) {
-  return decode_text(source, [](const json::Value& root) {
-    Fields f(root);
-    Node node;
-    node.name = f.text("name");
-    node.machine_id = f.text("machine_id");
-    node.addresses = f.addresses("addresses");
-    node.labels = f.texts("labels");
-    if (root["as_number"].present()) node.as_number = static_cast<uint32_t>(f.number("as_number", 1, 4294967294));
-    node.joined_at = f.number("joined_at", 0, max_time);
-    require_name(f, check_object_name("node name", node.name));
-    return f.finish(std::move(node));
   });
 }
 

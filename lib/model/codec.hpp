@@ -13,6 +13,8 @@
 
 namespace firn::model {
 
+inline constexpr int64_t max_time = int64_t{1} << 40;  // far beyond every time in a record
+
 class Fields {
  public:
   // Accepts records of version 1.
@@ -46,6 +48,10 @@ class Fields {
   json::Value object_;
   std::optional<Error> error_;
 };
+
+inline void require_name(Fields& fields, const Status& status) {
+  if (!status) fields.fail(status.error());
+}
 
 // "POINTER: there is no field 'NAME'; did you mean ...?" for the first field that the decoder did not ask for. `sound`: it liked
 // the rest.

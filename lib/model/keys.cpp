@@ -40,6 +40,8 @@ std::string pool(std::string_view name) { return join(pools, name); }
 std::string reservation(const Prefix& cidr) { return join(reservations, prefix_key(cidr)); }
 std::string claims_of(std::string_view pool) { return join(claims, pool) + "/"; }
 std::string claim(std::string_view pool, const Prefix& prefix) { return claims_of(pool) + prefix_key(prefix); }
+std::string beat(std::string_view node) { return join(beats, node); }
+std::string loss(std::string_view node) { return join(losses, node); }
 std::string node(std::string_view name) { return join(nodes, name); }
 std::string bgp_peer(std::string_view name) { return join(bgp_peers, name); }
 

@@ -25,10 +25,17 @@ std::string reservation(const Prefix& cidr);
 std::string claim(std::string_view pool, const Prefix& prefix);
 std::string claims_of(std::string_view pool);
 std::string node(std::string_view name);
+inline constexpr std::string_view beats = "beat/";
+inline constexpr std::string_view losses = "lost/";
+inline constexpr std::string_view generations = "generation";  // the last that was given, in decimal
+std::string beat(std::string_view node);
+std::string loss(std::string_view node);
 std::string bgp_peer(std::string_view name);
 
 // Node store. pool/ and reservation/ are copies of the cluster's, plus node-only pools.
 inline constexpr std::string_view node_identity = "self";  // value: the node's name; absent before `firnctl init`
+inline constexpr std::string_view own_generation = "generation";  // of this host as a node, in decimal; absent: 0
+inline constexpr std::string_view fence = "fence";
 inline constexpr std::string_view boot = "boot";           // value: boot id at the last use
 inline constexpr std::string_view blocks = "block/";
 inline constexpr std::string_view leases = "lease/";

@@ -130,7 +130,42 @@ struct Node {
   std::map<std::string, std::string> labels;
   std::optional<uint32_t> as_number;  // overrides BgpSettings::as_number
   int64_t joined_at = 0;
+  uint64_t generation = 0;  // which of the hosts that have had this name; given by the cluster, never twice
   bool operator==(const Node&) const = default;
+};
+
+// Who a host is to the cluster: what its claims are fenced by. A host whose identity is not the one of the node's record (removed
+// meanwhile, a clone, a name taken twice) claims nothing. Without a machine id it is not compared: in a store of this host alone.
+struct Identity {
+  std::string name;
+  std::string machine_id = {};
+  uint64_t generation = 0;
+  std::string instance = {};  // of this state directory in this boot: a clone of everything else has another one
+  bool operator==(const Identity&) const = default;
+};
+
+// Cluster store, key: beat/NAME, under a lease: it is there while the node's firn-routed is alive and reaches the cluster.
+struct Beat {
+  std::string node;
+  std::string machine_id;
+  uint64_t generation = 0;
+  std::string instance;
+  int64_t since = 0;
+  bool operator==(const Beat&) const = default;
+};
+
+// Cluster store, key: lost/NAME. When others noticed that the node's beat had gone; it goes with the next beat.
+struct Lost {
+  std::string node;
+  int64_t at = 0;
+  bool operator==(const Lost&) const = default;
+};
+
+// Node store, key: fence. From that time on (0: now) nothing is leased from the cluster's pools on this host.
+struct Fence {
+  int64_t from = 0;
+  std::string why;
+  bool operator==(const Fence&) const = default;
 };
 
 // The text of a record. Stored ones are read leniently: an older program leaves out what a newer one added. In one that a person
@@ -154,6 +189,9 @@ std::string encode(const Claim&);
 std::string encode(const Lease&);
 std::string encode(const Endpoint&);
 std::string encode(const Node&);
+std::string encode(const Beat&);
+std::string encode(const Lost&);
+std::string encode(const Fence&);
 Result<Pool> decode_pool(Source);
 Result<Reservation> decode_reservation(Source);
 Result<Block> decode_block(Source);
@@ -161,5 +199,8 @@ Result<Claim> decode_claim(Source);
 Result<Lease> decode_lease(Source);
 Result<Endpoint> decode_endpoint(Source);
 Result<Node> decode_node(Source);
+Result<Beat> decode_beat(Source);
+Result<Lost> decode_lost(Source);
+Result<Fence> decode_fence(Source);
 
 }  // namespace firn::model

@@ -47,7 +47,7 @@ _firnctl() {
         valued="-o --output --state-dir --socket"
         ;;
       "firnctl node")
-        words="list show set" names=""
+        words="list show set remove" names=""
         options="--help"
         valued=""
         ;;
@@ -65,6 +65,11 @@ _firnctl() {
         words="" names="node"
         options="--help --output --state-dir --socket --as --address --label"
         valued="-o --output --state-dir --socket --as --address --label"
+        ;;
+      "firnctl node remove")
+        words="" names="node"
+        options="--help --output --state-dir --socket --force"
+        valued="-o --output --state-dir --socket"
         ;;
       "firnctl pool")
         words="create list show set delete" names=""

@@ -39,6 +39,13 @@ Result<kv::Revision> ClusterRecords::transact(const Body& body) {
   return revision_;
 }
 
+std::vector<std::string> ClusterRecords::keys(std::string_view prefix) const {
+  std::vector<std::string> out;
+  for (auto at = records_.lower_bound(prefix); at != records_.end() && at->first.starts_with(prefix); ++at)
+    out.push_back(at->first);
+  return out;
+}
+
 Result<std::optional<kv::Entry>> ClusterRecords::get(std::string_view key) {
   const auto found = records_.find(key);
   if (found == records_.end()) return std::optional<kv::Entry>();

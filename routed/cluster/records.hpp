@@ -24,6 +24,10 @@ class ClusterRecords final : public kv::Store {
   Result<std::chrono::seconds> keep_alive(kv::LeaseId lease) override;
   Status revoke(kv::LeaseId lease) override;
 
+  // REQUIRES: has(key).
+  const std::string& at(std::string_view key) const { return records_.find(key)->second; }
+  bool has(std::string_view key) const { return records_.find(key) != records_.end(); }
+  std::vector<std::string> keys(std::string_view prefix) const;
   void clear() { records_.clear(); }
   void put(const std::string& key, const std::string& value) { records_[key] = value; }
   void erase(const std::string& key) { records_.erase(key); }

@@ -1,7 +1,7 @@
 // ClusterThread: everything that waits for the cluster store happens here, so that the loop of firn-routed never does: etcd may be
-// slow, cut off or gone. Opens the store, follows it, and runs the jobs that the loop posts.
-// What the loop is to do with it (an update, the outcome of a job) is handed to `deliver` as a function, in order. One update at a
-// time: the next is read when the last was taken, so a loop that is busy holds back the thread and not the memory.
+// slow, cut off or gone. Opens the store, follows it, keeps this node's beat alive (beat.hpp), and runs the jobs that the loop
+// posts. What the loop is to do with it (an update, the outcome of a job) is handed to `deliver` as a function, in order. One
+// update at a time: the next is read when the last was taken, so a loop that is busy holds back the thread and not the memory.
 // Owns: the store, an eventfd and the thread, which ends with the object; with a store that hangs that takes its deadline (2 s).
 // A kill -9 leaves what the last transaction left. Thread safety: all calls from one thread.
 #pragma once
@@ -17,6 +17,7 @@
 #include "lib/base/result.hpp"
 #include "lib/base/unique_fd.hpp"
 #include "lib/kv/store.hpp"
+#include "routed/cluster/beat.hpp"
 #include "routed/cluster/follower.hpp"
 
 namespace firn::routed {
@@ -28,17 +29,18 @@ class ClusterThread {
   using Job = std::function<Function(kv::Store*)>;
   struct Listener {  // delivered
     std::function<void(const ClusterUpdate&)> update;
-    std::function<void()> state;  // present() or trouble() is another
+    std::function<void()> state;  // present(), trouble() or refused() is another
   };
 
-  static Result<std::unique_ptr<ClusterThread>> start(std::string state_dir, std::function<void(Function)> deliver,
-                                                      Listener listener);
+  // `life`: how long after its last beat a host counts as alive.
+  static Result<std::unique_ptr<ClusterThread>> start(std::string state_dir, std::chrono::seconds life,
+                                                      std::function<void(Function)> deliver, Listener listener);
   ClusterThread(const ClusterThread&) = delete;
   ClusterThread& operator=(const ClusterThread&) = delete;
   ~ClusterThread();
 
-  // The name of this node; nothing is read while it is "".
-  void set_self(const std::string& name);
+  // Who this host is; nothing is read before its name is known.
+  void set_self(const model::Identity& self);
   // The state directory has other files: a store that was not there may be.
   void look();
   // Opens the store anew and hands on everything whole.
@@ -48,30 +50,37 @@ class ClusterThread {
   // As the last listener.state() found it.
   bool present() const { return seen_.present; }
   const std::string& trouble() const { return seen_.trouble; }  // "": none, or the host has no cluster store
+  // The last beat said that this host is its node.
+  bool is_alive() const { return seen_.alive; }
+  // Why this host is not the node that it was (Beat::refused); "" while it is, or nothing is known.
+  const std::string& refused() const { return seen_.refused; }
 
  private:
   struct State {
-    bool present = false;
-    std::string trouble;
+    bool present = false, alive = false;
+    std::string trouble, refused;
     bool operator==(const State&) const = default;
   };
   struct Orders {  // of the loop to the thread
     bool ending = false, look = false, reopen = false, taken = false;
-    std::string self;
+    model::Identity self;
     std::deque<Job> jobs;
   };
 
-  ClusterThread(std::string state_dir, std::function<void(Function)> deliver, Listener listener, unique_fd wake);
+  ClusterThread(std::string state_dir, std::chrono::seconds life, std::function<void(Function)> deliver, Listener listener,
+                unique_fd wake);
   void order(const std::function<void(Orders&)>& change);
   void run();
   void obey(Orders orders);
   void open();
   void close(const Error& why);
   void follow();
+  void beat();
   void say(State now);
   void rest();
 
   const std::string state_dir_;
+  const std::chrono::seconds life_;
   const std::function<void(Function)> deliver_;
   const Listener listener_;
   unique_fd wake_;
@@ -82,7 +91,8 @@ class ClusterThread {
 
   // The thread's alone.
   std::unique_ptr<Follower> follower_;
-  std::string self_;
+  model::Identity self_;
+  Beat beat_{{}, std::chrono::seconds(0)};
   State said_;
   bool outstanding_ = false;  // an update that was not taken yet
   bool asked_ = false;        // follow without waiting for the descriptor

@@ -512,7 +512,7 @@ TEST_F(RoutedTest, ClaimedBlocksReachARouterThroughBird) {
   EXPECT_NE(ask("status").value().find("\"state\":\"absent\""), std::string::npos);
 
   add_peer(*cluster);
-  const auto claim = ipam::claim_block(*cluster, "h1", "default", model::Use::routed, std::nullopt, clock.unix_seconds());
+  const auto claim = ipam::claim_block(*cluster, {"h1"}, "default", model::Use::routed, std::nullopt, clock.unix_seconds());
   ASSERT_TRUE(claim.ok()) << claim.error().message;
   const auto there = router.kernel();
   const auto learned = [&](const std::string& block) {

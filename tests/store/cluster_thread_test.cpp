@@ -58,11 +58,11 @@ class ClusterThreadTest : public testing::Test {
   }
 
   void start(const std::string& self) {
-    auto made = ClusterThread::start(directory_, [this](ClusterThread::Function fn) { deliveries_.add(std::move(fn)); },
+    auto made = ClusterThread::start(directory_, 30s, [this](ClusterThread::Function fn) { deliveries_.add(std::move(fn)); },
                                      {[this](const ClusterUpdate& update) { take(update); }, [] {}});
     ASSERT_TRUE(made.ok()) << made.error().message;
     thread_ = *std::move(made);
-    thread_->set_self(self);
+    thread_->set_self({self});
   }
   void take(const ClusterUpdate& update) {
     ++updates_;

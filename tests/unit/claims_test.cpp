@@ -39,7 +39,7 @@ class ClaimsTest : public ::testing::Test {
   }
   std::string claim(const std::string& node_name, const std::string& pool, std::optional<Address> wanted = std::nullopt,
                     model::Use use = routed) {
-    const auto claimed = claim_block(*cluster, node_name, pool, use, wanted, 1);
+    const auto claimed = claim_block(*cluster, {node_name}, pool, use, wanted, 1);
     return claimed ? claimed->prefix.to_string() : "error: " + claimed.error().message;
   }
 
@@ -157,14 +157,14 @@ TEST_F(ClaimsTest, SelectorsAndDisabledPools) {
   record.machine_id = "m";
   record.labels = {{"rack", "2"}};
   put(*cluster, keys::node("a"), model::encode(record));
-  EXPECT_EQ(claim_block(*cluster, "a", "web", routed, std::nullopt, 1).error().code, Code::denied);
+  EXPECT_EQ(claim_block(*cluster, {"a"}, "web", routed, std::nullopt, 1).error().code, Code::denied);
   EXPECT_THAT(claim("a", "web"), HasSubstr("rack=1"));
   record.labels = {{"rack", "1"}};
   put(*cluster, keys::node("a"), model::encode(record));
   EXPECT_EQ(claim("a", "web"), "10.0.0.0/26");
   pool.disabled = true;
   ASSERT_TRUE(update_pool(*cluster, pool).ok());
-  EXPECT_EQ(claim_block(*cluster, "a", "web", routed, std::nullopt, 1).error().code, Code::denied);
+  EXPECT_EQ(claim_block(*cluster, {"a"}, "web", routed, std::nullopt, 1).error().code, Code::denied);
 }
 
 TEST_F(ClaimsTest, MirrorCopiesPoolsReservationsAndClaims) {

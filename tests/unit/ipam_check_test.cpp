@@ -31,7 +31,7 @@ class IpamCheckTest : public ::testing::Test {
     ASSERT_TRUE(create_pool(*cluster, make_pool("web", "10.0.0.0/24", 28)).ok());
     ASSERT_TRUE(mirror(*cluster, *node, "a").ok());
     surroundings.cluster = cluster.get();
-    surroundings.node_name = "a";
+    surroundings.self.name = "a";
     surroundings.boot_id = "boot-1";
     surroundings.namespace_alive = [this](const model::Endpoint& e) { return gone.count(e.container_id) == 0; };
     for (const char* name : {"x", "y", "z"}) ASSERT_NE(attach(name), "");
@@ -228,13 +228,13 @@ TEST_F(IpamCheckTest, BlocksAndClaims) {
   erase(*cluster, keys::claim("web", net("10.0.0.0/28")));
   expect_fixed("block-without-claim 10.0.0.0/28");
   EXPECT_EQ(claims_of(*cluster, "a")->size(), 1u) << "its addresses are in use: the node claims it";
-  ASSERT_TRUE(claim_block(*cluster, "a", "web", routed, ip("10.0.0.40"), 1).ok());
+  ASSERT_TRUE(claim_block(*cluster, {"a"}, "web", routed, ip("10.0.0.40"), 1).ok());
   expect_fixed("claim-without-block 10.0.0.32/28");
   ASSERT_TRUE(give_up_block(*cluster, model::Claim{net("10.0.0.32/28"), "web", "a", routed, 1}).ok());
   expect_fixed("block-without-claim 10.0.0.32/28");
   EXPECT_EQ(keys_below(*node, "block/").size(), 1u) << "an unused block goes";
   erase(*cluster, keys::claim("web", net("10.0.0.0/28")));
-  ASSERT_TRUE(claim_block(*cluster, "b", "web", routed, ip("10.0.0.0"), 1).ok());
+  ASSERT_TRUE(claim_block(*cluster, {"b"}, "web", routed, ip("10.0.0.0"), 1).ok());
   EXPECT_EQ(fixed().left.size(), 1u) << "another node has it: a person must decide";
   EXPECT_TRUE(value(lease_key).has_value());
 }

@@ -202,5 +202,22 @@ TEST(Blocks, SpareIsWantedForPoolsInUseOnly) {
   EXPECT_EQ(pools_without_spare(used), (std::vector<Shortage>{{"busy", model::Use::routed}}));
 }
 
+TEST(Blocks, EmptyOnesBeyondTheHighWaterMarkGoBack) {
+  const auto block = [](const char* prefix, uint32_t free, int64_t released, const char* pool = "web") {
+    return model::Block{*Prefix::parse(prefix), pool, model::Use::routed, {{0, free, released}}};
+  };
+  std::vector<model::Block> blocks{block("10.0.0.0/30", 2, 0), block("10.0.0.4/30", 3, 0), block("10.0.0.8/30", 3, 50)};
+  EXPECT_TRUE(blocks_above_high_water(blocks, 100).empty());
+  blocks.push_back(block("10.0.0.12/30", 3, 0));
+  blocks.push_back(block("10.0.0.16/30", 3, 0, "other"));
+  auto back = blocks_above_high_water(blocks, 100);
+  ASSERT_EQ(back.size(), 1u);
+  EXPECT_EQ(back[0].prefix.to_string(), "10.0.0.12/30");
+  // One that still cools is kept, and counts.
+  back = blocks_above_high_water(blocks, 10);
+  ASSERT_EQ(back.size(), 1u);
+  EXPECT_EQ(back[0].prefix.to_string(), "10.0.0.12/30");
+}
+
 }  // namespace
 }  // namespace firn::routed

@@ -1,0 +1,276 @@
+// Who is which node, on a real etcd: names that are taken, copies of a host, a host that was removed and comes back, and what all
+// of them may lease. Then many hosts with random faults: no address ever has two owners.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <random>
+#include <set>
+
+#include "lib/cluster/cluster.hpp"
+#include "lib/model/keys.hpp"
+#include "tests/store/cluster_host.hpp"
+
+namespace firn {
+namespace {
+
+using namespace std::chrono_literals;
+using test::ClusterHost;
+using testing::HasSubstr;
+namespace keys = model::keys;
+
+bool eventually(const std::function<bool()>& holds, std::chrono::seconds patience = 60s) {
+  const auto until = std::chrono::steady_clock::now() + patience;
+  while (!holds()) {
+    if (std::chrono::steady_clock::now() > until) return false;
+    ::usleep(50'000);
+  }
+  return true;
+}
+
+class NodesTest : public testing::Test {
+ protected:
+  NodesTest() : directory_(test::make_temporary_directory("firn-t-nodes")) {}
+  ~NodesTest() override {
+    for (auto& [name, host] : hosts_) {
+      host->stop();
+      if (HasFailure()) std::fprintf(stderr, "--- %s\n%s", name.c_str(), host->log().c_str());
+    }
+    hosts_.clear();
+    store_.reset();
+    std::filesystem::remove_all(directory_);
+  }
+
+  ClusterHost& machine(const std::string& name, char digit) {
+    return *(hosts_[name] = std::make_unique<ClusterHost>(directory_, name, digit));
+  }
+  static std::string good(const ClusterHost& host, const std::vector<std::string>& arguments) {
+    const auto result = host.ctl(arguments);
+    EXPECT_EQ(result.exit, 0) << arguments[0] << ": " << result.out << result.err;
+    return result.out;
+  }
+  static std::string bad(const ClusterHost& host, const std::vector<std::string>& arguments) {
+    const auto result = host.ctl(arguments);
+    EXPECT_NE(result.exit, 0) << arguments[0] << ": " << result.out << result.err;
+    return result.err;
+  }
+  std::vector<std::string> joining(const std::string& verb, const std::string& name, int number) const {
+    std::vector<std::string> arguments{verb, "--name", name, "--address", "192.0.2." + std::to_string(number)};
+    arguments.insert(arguments.end(), {"--etcd", etcd_.endpoint().to_string()});
+    return arguments;
+  }
+  // The first host, with a pool of that many blocks of 8 addresses, and another.
+  void make_two(const std::string& cidr = "10.44.0.0/24") {
+    auto init = joining("init", "a", 1);
+    init.insert(init.end(), {"--pool", "web=" + cidr + ",block-size=29"});
+    good(machine("a", 'a'), init);
+    good(machine("b", 'b'), joining("join", "b", 2));
+    auto opened = cluster::open_cluster(hosts_["b"]->state());
+    ASSERT_TRUE(opened.ok()) << opened.error().message;
+    store_ = *std::move(opened);
+  }
+  bool is_alive(const std::string& name) {
+    const auto beat = store_->get(keys::beat(name));
+    return beat && beat->has_value();
+  }
+  std::string owner(const std::string& prefix) {
+    const auto entry = store_->get(keys::claim("web", *Prefix::parse(prefix)));
+    return entry && *entry ? model::decode_claim((*entry)->value).value().node : "";
+  }
+  // Claims that much for the host, as an operator may.
+  void claim_static(ClusterHost& host, const std::string& address) {
+    const auto prefix = Prefix::of(*Address::parse(address), 29);
+    const auto done = store_->transact([&](kv::Transaction& tx) -> Status {
+      tx.put(keys::claim("web", prefix), model::encode(model::Claim{prefix, "web", host.name(), model::Use::routed, 1}));
+      return {};
+    });
+    ASSERT_TRUE(done.ok());
+  }
+  bool leases(ClusterHost& host, const std::string& container) {
+    return eventually([&] { return host.lease(container).ok(); });
+  }
+
+  test::EtcdFixture etcd_;
+  std::string directory_;
+  std::map<std::string, std::unique_ptr<ClusterHost>> hosts_;
+  std::unique_ptr<kv::Store> store_;
+};
+
+TEST_F(NodesTest, ANameThatIsTakenIsRefusedUntilItsNodeIsRemoved) {
+  make_two();
+  ClusterHost& b = *hosts_["b"];
+  b.start();
+  ASSERT_TRUE(eventually([&] { return is_alive("b"); }));
+  ClusterHost& c = machine("c", 'c');
+  EXPECT_THAT(bad(c, joining("join", "b", 3)), HasSubstr("another machine of the cluster has the name b, and is alive"));
+  EXPECT_THAT(bad(c, joining("join", "a", 3)), HasSubstr("give the name free with 'firnctl node remove a' on another host"));
+  EXPECT_THAT(good(b, {"node", "list"}), HasSubstr("yes"));
+  // Of a host that never was alive, nobody waits for anything.
+  good(b, {"node", "remove", "a"});
+  EXPECT_THAT(bad(b, {"node", "remove", "a"}), HasSubstr("there is no node a"));
+  good(c, joining("join", "a", 3));
+  EXPECT_THAT(good(c, {"node", "show"}), HasSubstr("192.0.2.3"));
+}
+
+TEST_F(NodesTest, AHostThatWasRemovedLeasesNothingUntilItJoinsAgain) {
+  make_two();
+  ClusterHost &a = *hosts_["a"], &b = *hosts_["b"];
+  a.start();
+  ASSERT_TRUE(eventually([&] { return is_alive("a"); }));
+  claim_static(a, "10.44.0.0");
+  claim_static(a, "10.44.0.8");
+  ASSERT_TRUE(leases(a, "one"));
+  EXPECT_THAT(bad(b, {"node", "remove", "a"}), HasSubstr("node a is alive"));
+  a.stop();
+  ASSERT_TRUE(eventually([&] { return !is_alive("a"); }));
+  good(b, {"node", "remove", "a"});
+  EXPECT_EQ(owner("10.44.0.0/29"), "");
+  // One block is another's by now, one is nobody's.
+  claim_static(b, "10.44.0.0");
+  a.start();
+  ASSERT_TRUE(eventually([&] {
+    const bool leased = a.lease("probe").ok();
+    a.release("probe");
+    return !leased;
+  }));
+  const auto refused = a.lease("two");
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code, Code::unavailable);
+  EXPECT_THAT(refused.error().message, HasSubstr("it was removed; 'firnctl join' makes it one again"));
+  EXPECT_TRUE(eventually([&] { return !testing::Value(a.blocks(), testing::Contains("10.44.0.0/29")); }));
+  EXPECT_THAT(a.log(), HasSubstr("addresses of lost blocks are still in use here: app/one/eth0 (10.44.0.0)"));
+  good(a, joining("join", "a", 1));
+  ASSERT_TRUE(leases(a, "two"));
+  EXPECT_EQ(owner("10.44.0.8/29"), "a") << "what nobody took is its own again";
+  EXPECT_EQ(owner("10.44.0.0/29"), "b");
+  EXPECT_TRUE(eventually([&] { return is_alive("a"); }));
+}
+
+TEST_F(NodesTest, ACopyOfAHostIsFencedAndTheHostGoesOn) {
+  make_two();
+  ClusterHost& a = *hosts_["a"];
+  a.start();
+  claim_static(a, "10.44.0.0");
+  ASSERT_TRUE(leases(a, "one"));
+  ASSERT_TRUE(eventually([&] { return is_alive("a"); }));
+  ClusterHost& copy = machine("copy", 'a');
+  std::filesystem::copy(a.state(), copy.state(),
+                        std::filesystem::copy_options::overwrite_existing | std::filesystem::copy_options::recursive);
+  copy.start();
+  ASSERT_TRUE(eventually([&] {
+    const auto leased = copy.lease("probe");
+    copy.release("probe");
+    return !leased && leased.error().is(Code::unavailable);
+  }));
+  EXPECT_THAT(copy.lease("two").error().message, HasSubstr("another host is alive under this name and machine id"));
+  EXPECT_THAT(bad(copy, joining("join", "a", 1)), HasSubstr("another host is alive under this name and machine id"));
+  EXPECT_TRUE(leases(a, "two"));
+  EXPECT_THAT(a.log(), testing::Not(HasSubstr("nothing is leased")));
+}
+
+TEST_F(NodesTest, AttachesGoOnWithoutEtcdAndClaimsAfterwards) {
+  make_two();
+  ClusterHost& a = *hosts_["a"];
+  a.start();
+  claim_static(a, "10.44.0.0");
+  ASSERT_TRUE(leases(a, "c0"));
+  ASSERT_TRUE(eventually([&] { return a.blocks().size() == 2; })) << "a spare block is claimed ahead";
+  etcd_.kill();
+  int leased = 1;
+  while (a.lease("c" + std::to_string(leased)).ok()) ++leased;
+  EXPECT_EQ(leased, 16) << "all of both blocks";
+  etcd_.start();
+  etcd_.wait_healthy();
+  EXPECT_TRUE(leases(a, "more"));
+}
+
+// Hosts come and go, etcd too; containers attach and detach all the time.
+TEST_F(NodesTest, NoAddressEverHasTwoOwners) {
+  const unsigned seed = std::random_device()();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  std::mt19937 random(seed);
+  make_two("10.44.0.0/23");
+  good(machine("c", 'c'), joining("join", "c", 3));
+  good(machine("d", 'd'), joining("join", "d", 4));
+  std::map<Address, std::string> owner_of;
+  std::map<std::string, std::map<std::string, Address>> held;  // host -> container -> address
+  std::set<std::string> running, removed;
+  int next = 0;
+  for (auto& [name, host] : hosts_) {
+    host->start();
+    running.insert(name);
+  }
+  // A first block for each: an attach finds none before the daemon has seen that the pool is used.
+  int number = 0;
+  for (auto& [name, host] : hosts_) claim_static(*host, "10.44.1." + std::to_string(8 * number++));
+  const auto detach_all = [&](const std::string& name) {
+    for (const auto& [container, address] : held[name]) {
+      EXPECT_TRUE(hosts_[name]->release(container));
+      owner_of.erase(address);
+    }
+    held[name].clear();
+  };
+  bool up = true;
+  for (int step = 0; step < 600; ++step) {
+    const std::string name(1, static_cast<char>('a' + random() % 4));
+    ClusterHost& host = *hosts_[name];
+    const unsigned what = random() % 100;
+    if (what < 60 && !removed.contains(name)) {
+      const std::string container = "c" + std::to_string(next++);
+      const auto leased = host.lease(container);
+      if (!leased) continue;
+      const auto [it, added] = owner_of.emplace(*leased, name + "/" + container);
+      ASSERT_TRUE(added) << leased->to_string() << " has " << it->second << " and " << name;
+      held[name][container] = *leased;
+    } else if (what < 88) {
+      if (held[name].empty()) continue;
+      const auto victim = std::next(held[name].begin(), static_cast<long>(random() % held[name].size()));
+      ASSERT_TRUE(host.release(victim->first));
+      owner_of.erase(victim->second);
+      held[name].erase(victim);
+    } else if (what < 92) {
+      if (running.erase(name) > 0) host.stop();
+      else if (running.insert(name).second) host.start();
+    } else if (what < 95) {
+      if (up) etcd_.kill();
+      else etcd_.start();
+      up = !up;
+      if (up) etcd_.wait_healthy();
+    } else if (up && removed.empty()) {
+      // As the documents say: stop everything there, wait, remove.
+      detach_all(name);
+      if (running.erase(name) > 0) host.stop();
+      if (!eventually([&] { return !is_alive(name); })) continue;
+      if (hosts_["a"]->ctl({"node", "remove", name}).exit == 0) removed.insert(name);
+    } else if (up && !removed.empty()) {
+      const std::string back = *removed.begin();
+      if (hosts_[back]->ctl(joining("join", back, 9)).exit == 0) removed.erase(back);
+    }
+  }
+  if (!up) {
+    etcd_.start();
+    etcd_.wait_healthy();
+  }
+  for (const std::string& back : removed) good(*hosts_[back], joining("join", back, 9));
+  for (auto& [name, host] : hosts_) {
+    detach_all(name);
+    if (running.insert(name).second) host->start();
+  }
+  // All come to agree: what each host leases from is what the cluster says is its own.
+  EXPECT_TRUE(eventually([&] {
+    for (auto& [name, host] : hosts_) {
+      std::set<std::string> claimed;
+      const auto claims = store_->range(keys::claims);
+      for (const kv::Entry& entry : claims ? claims->entries : std::vector<kv::Entry>()) {
+        const auto claim = model::decode_claim(entry.value).value();
+        if (claim.node == name) claimed.insert(claim.prefix.to_string());
+      }
+      const auto here = host->blocks();
+      if (std::set<std::string>(here.begin(), here.end()) != claimed) return false;
+    }
+    return true;
+  }));
+}
+
+}  // namespace
+}  // namespace firn
