@@ -174,7 +174,8 @@ void Daemon::take_update(const ClusterUpdate& update) {
 
 void Daemon::take_cluster_state() {
   if (cluster_->trouble().empty()) log_.info(cluster_->present() ? "reading the cluster store" : "there is no cluster store");
-  else note_failure("cluster", make_error(Code::unavailable, cluster_->trouble()));
+  // Each trouble is a topic of its own: that the cluster is refused must not wait behind the lost connection which came before.
+  else note_failure("cluster " + cluster_->trouble(), make_error(Code::unavailable, cluster_->trouble()));
   keep_fence();
   if (!cluster_->present()) return;
   schedule_blocks();
