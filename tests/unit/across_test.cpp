@@ -32,8 +32,8 @@ class AcrossTest : public ::testing::Test {
           model::encode(
               model::Node{.name = name, .machine_id = "m", .addresses = {}, .labels = {}, .as_number = {}, .joined_at = 1}));
     ASSERT_TRUE(create_pool(*cluster, make_pool("web", "10.0.0.0/24", 26)).ok());
-    ASSERT_TRUE(claim_block(*cluster, "a", "web", routed, std::nullopt, 1).ok());
-    ASSERT_TRUE(claim_block(*cluster, "b", "web", routed, std::nullopt, 1).ok());
+    ASSERT_TRUE(claim_block(*cluster, {"a"}, "web", routed, std::nullopt, 1).ok());
+    ASSERT_TRUE(claim_block(*cluster, {"b"}, "web", routed, std::nullopt, 1).ok());
     ASSERT_TRUE(mirror(*cluster, *node, "a").ok());
     Options options;
     options.boot_id = "boot";
