@@ -1,12 +1,12 @@
 // Making an endpoint: the pair, then each side in one batch, from the host inwards, and only then is it said to be there.
 #include <algorithm>
-#include <chrono>
-#include <thread>
+#include <iterator>
 
 #include "lib/base/file.hpp"
 #include "lib/endpoint/endpoint.hpp"
 #include "lib/endpoint/inside.hpp"
 #include "lib/endpoint/parts.hpp"
+#include "lib/endpoint/ready.hpp"
 
 namespace firn::endpoint {
 
@@ -88,22 +88,10 @@ Status configure_host(Kernel& host, const Spec& spec, int index) {
   return {};
 }
 
-// What the kernel does about a new carrier, it does in a work item of its own (net/core/link_watch.c). Until then the side that
-// came up first drops what it is given to send, and IPv6 is not ready on either side: the first packets to the container would be
-// lost. Asking for the link makes the kernel act at once since Linux 6.8; before, it is waited for.
-Status await_carrier(Kernel& kernel, const std::string& name, int index) {
-  constexpr std::chrono::seconds patience(2);
-  const auto end = std::chrono::steady_clock::now() + patience;
-  for (auto pause = std::chrono::microseconds(50);; pause = std::min(pause * 2, std::chrono::microseconds(5000))) {
-    auto link = kernel.link(index);
-    if (!link) return std::move(link).error();
-    if (link->running) return {};
-    if (std::chrono::steady_clock::now() >= end) {
-      return make_error(Code::unavailable, "link " + name + " has no carrier " + std::to_string(patience.count()) +
-                                               " s after both its ends were set up; is somebody setting it down?");
-    }
-    std::this_thread::sleep_for(pause);
-  }
+std::vector<Address> ipv6_of(const Spec& spec) {
+  std::vector<Address> out;
+  std::copy_if(spec.addresses.begin(), spec.addresses.end(), std::back_inserter(out), [](const Address& a) { return !a.is_v4(); });
+  return out;
 }
 
 // The families whose default route is somebody else's; any other failure is returned.
@@ -139,8 +127,9 @@ Result<Attached> configure_container(const Netns& container, const Spec& spec) {
   if (!failures) return std::move(failures).error();
   auto taken = judge(requests, *failures);
   if (!taken) return std::move(taken).error();
+  // Without IPv6 there is nothing to wait for: this side comes up last.
   if (v6) {
-    if (auto ready = await_carrier(kernel, spec.ifname, *index); !ready) return std::move(ready).error();
+    if (auto ready = await_ready(kernel, spec.ifname, *index, ipv6_of(spec)); !ready) return std::move(ready).error();
   }
   Attached attached;
   if (taken->empty()) return attached;
@@ -182,7 +171,9 @@ Result<Attached> configure(Kernel& host, const Netns& container, const Spec& spe
   if (auto done = configure_host(host, spec, *index); !done) return std::move(done).error();
   auto attached = configure_container(container, spec);
   if (!attached) return attached;
-  if (auto ready = await_carrier(host, spec.host_ifname, *index); !ready) return std::move(ready).error();
+  std::vector<Address> own;
+  if (has_family(spec.addresses, Family::v6)) own.push_back(gateway(Family::v6));
+  if (auto ready = await_ready(host, spec.host_ifname, *index, own); !ready) return std::move(ready).error();
   return attached;
 }
 

@@ -26,13 +26,13 @@ std::string reservation(const Prefix& cidr);
 std::string claim(std::string_view pool, const Prefix& prefix);
 std::string claims_of(std::string_view pool);
 std::string node(std::string_view name);
-std::string published_by(std::string_view node);
-std::string published_endpoint(std::string_view node, std::string_view handle);
 inline constexpr std::string_view beats = "beat/";
 inline constexpr std::string_view losses = "lost/";
 inline constexpr std::string_view generations = "generation";  // the last that was given, in decimal
 std::string beat(std::string_view node);
 std::string loss(std::string_view node);
+std::string published_by(std::string_view node);
+std::string published_endpoint(std::string_view node, std::string_view handle);
 std::string bgp_peer(std::string_view name);
 
 // Node store. pool/ and reservation/ are copies of the cluster's, plus node-only pools.

@@ -41,7 +41,9 @@ class Kernel {
   virtual Result<std::vector<Forward>> forwards(int index) = 0;  // of one vxlan link, learned ones as well
   virtual Result<std::vector<Rule>> rules(Family family) = 0;        // policy rules with our protocol number
   // Longest-prefix lookup, "ip route get fibmatch": the table's entry. not_found when unreachable, blackholed or prohibited.
-  virtual Result<Route> lookup(const Address& destination) = 0;
+  // `through`: a link that it must go through or, for a local address, belong to; 0: any.
+  virtual Result<Route> lookup(const Address& destination, int through) = 0;
+  Result<Route> lookup(const Address& destination) { return lookup(destination, 0); }
 };
 
 // First failure of a batch as a Status; for callers to whom any failure is fatal.

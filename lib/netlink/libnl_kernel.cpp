@@ -61,7 +61,8 @@ class LibnlKernel final : public Kernel {
   Result<std::vector<Neighbour>> neighbours(int index) override;
   Result<std::vector<Forward>> forwards(int index) override;
   Result<std::vector<Rule>> rules(Family family) override;
-  Result<Route> lookup(const Address& destination) override;
+  using Kernel::lookup;
+  Result<Route> lookup(const Address& destination, int through) override;
 
  private:
   Status flush(std::span<const Request> requests, std::vector<Failure>& failures);
@@ -341,14 +342,16 @@ Result<std::vector<Rule>> LibnlKernel::rules(Family family) {
   return out;
 }
 
-Result<Route> LibnlKernel::lookup(const Address& destination) {
+Result<Route> LibnlKernel::lookup(const Address& destination, int through) {
   const std::string what = "route to " + destination.to_string();
   rtmsg body{};
   body.rtm_family = destination.is_v4() ? AF_INET : AF_INET6;
   body.rtm_dst_len = static_cast<uint8_t>(destination.bits());
-  body.rtm_flags = RTM_F_LOOKUP_TABLE | RTM_F_FIB_MATCH;
+  // IPv6 always answers from the table, and refuses a flag that asks for it.
+  body.rtm_flags = destination.is_v4() ? RTM_F_LOOKUP_TABLE | RTM_F_FIB_MATCH : RTM_F_FIB_MATCH;
   encoder_.begin(RTM_GETROUTE, 0, body);
   encoder_.put_address(RTA_DST, destination);
+  if (through != 0) encoder_.put_u32(RTA_OIF, static_cast<uint32_t>(through));
   const uint32_t sequence = socket_.next_sequence();
   if (auto status = socket_.send(stamp(0, sequence)); !status.ok()) return std::move(status).error();
   std::optional<Result<Route>> out;

@@ -450,6 +450,12 @@ TEST_F(NetlinkTest, LookupFindsTheLongestPrefix) {
     EXPECT_TRUE(none.error().is(Code::not_found)) << none.error().message;
   }
   EXPECT_EQ(kernel->lookup(address("127.0.0.1")).value().type, RouteType::local);
+  EXPECT_EQ(kernel->lookup(address("::1"), 1).value().type, RouteType::local);
+  // A filtered dump makes the kernel strict about later requests of the same socket, too.
+  ASSERT_TRUE(kernel->routes({.protocol = route_protocol}).ok());
+  EXPECT_EQ(kernel->lookup(address("fd00::1")).value(), wide6);
+  EXPECT_EQ(kernel->lookup(address("fd00::1"), wide6.oif).value(), wide6);
+  EXPECT_TRUE(kernel->lookup(address("fd00::1"), 1).error().is(Code::not_found));
 }
 
 TEST_F(NetlinkTest, NeighboursArePermanent) {

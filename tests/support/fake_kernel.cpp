@@ -430,10 +430,10 @@ Result<std::vector<Rule>> FakeKernel::rules(Family family) {
   return out;
 }
 
-Result<Route> FakeKernel::lookup(const Address& destination) {
+Result<Route> FakeKernel::lookup(const Address& destination, int through) {
   const Route* best = nullptr;
   for (const Route& r : routes_) {
-    if (r.table != 254 || !r.destination.contains(destination)) continue;
+    if (r.table != 254 || !r.destination.contains(destination) || (through != 0 && r.oif != through)) continue;
     const bool longer = best == nullptr || r.destination.length() > best->destination.length();
     const bool cheaper = best != nullptr && r.destination.length() == best->destination.length() && r.metric < best->metric;
     if (longer || cheaper) best = &r;

@@ -48,7 +48,8 @@ class FakeKernel final : public netlink::Kernel {
   Result<std::vector<netlink::Neighbour>> neighbours(int index) override;
   Result<std::vector<netlink::Forward>> forwards(int index) override;
   Result<std::vector<netlink::Rule>> rules(Family family) override;
-  Result<netlink::Route> lookup(const Address& destination) override;
+  using Kernel::lookup;
+  Result<netlink::Route> lookup(const Address& destination, int through) override;
 
  private:
   struct Fault {
