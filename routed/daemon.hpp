@@ -118,6 +118,7 @@ class Daemon {
   bool reconciled_ = false;   // the first complete round is done
   bool want_resync_ = false;
   bool copy_due_ = false;     // the cluster says something that the node store may not have yet
+  bool bgp_due_ = true;       // what BGP goes by has changed
   bool trim_due_ = false;     // a whole listing was taken in
   bool settling_ = false;     // a job that settles blocks is on its way
   bool claiming_ = false;     // a job that claims blocks is on its way
