@@ -89,7 +89,9 @@ void write_session(Text& text, const Config& config, const ResolvedPeer& resolve
   if (!resolved.password.empty()) text.option("password", quoted(resolved.password));
   text.option("hold time", number(peer.hold_time));
   if (peer.hold_time != 0 && peer.keepalive_time != 0) text.option("keepalive time", number(peer.keepalive_time));
-  text.option("connect retry time", number(peer.connect_retry)).option("connect delay time", "1");
+  // Longer than the second after which many routers call again: both calling at once can cost the session that has just come up, and
+  // after a restart of BIRD with it the routes that the router kept.
+  text.option("connect retry time", number(peer.connect_retry)).option("connect delay time", "2");
   // BIRD waits 60 to 300 s after a protocol error; a host without routes that long is worse than a few more attempts.
   text.option("error wait time", "5, 60");
   text.option("graceful restart", peer.graceful_restart ? "on" : "off");
