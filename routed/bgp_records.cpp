@@ -46,6 +46,10 @@ Result<std::optional<T>> read_one(kv::Store& cluster, std::string_view key, Resu
 
 }  // namespace
 
+bool concerns_bgp(std::string_view key) {
+  return key.starts_with(keys::bgp) || key.starts_with(keys::nodes) || key.starts_with(keys::pools);
+}
+
 Result<BgpRecords> read_bgp_records(kv::Store& cluster, const std::string& node_name) {
   BgpRecords out;
   bird::Records& r = out.records;

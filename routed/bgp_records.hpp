@@ -6,6 +6,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "lib/kv/store.hpp"
 #include "routed/bird/select.hpp"
@@ -18,6 +19,8 @@ struct BgpRecords {
   std::map<std::string, std::string> ready;    // node -> the plan it has in place
 };
 
+// Whether what is read here may be another with this key.
+bool concerns_bgp(std::string_view key);
 Result<BgpRecords> read_bgp_records(kv::Store& cluster, const std::string& node_name);
 
 }  // namespace firn::routed

@@ -139,6 +139,7 @@ class Daemon {
   bool returning_ = false;         // a job that ends returns is on its way
   std::map<std::string, Need> needs_;  // "USE/POOL[/ADDRESS]"
   bool copy_due_ = false;     // the cluster says something that the node store may not have yet
+  bool bgp_due_ = true;       // what BGP goes by has changed
   bool trim_due_ = false;     // a whole listing was taken in
   bool settling_ = false;     // a job that settles blocks is on its way
   bool claiming_ = false;     // a job that claims blocks is on its way

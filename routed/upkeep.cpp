@@ -51,6 +51,7 @@ void Daemon::learn_identity() {
   self_ = std::move(self);
   remote_.set_self(self_.name);
   cluster_->set_self(self_);
+  bgp_due_ = true;
   publisher_.everything();
 }
 
@@ -83,7 +84,7 @@ void Daemon::maintain() {
   }
   // Our routes first: when a pool leaves mode bgp, BIRD takes its own away.
   round();
-  bgp_.update(remote_.records(), self_.name);
+  if (std::exchange(bgp_due_, false)) bgp_.update(remote_.records(), self_.name);
   if (std::exchange(trim_due_, false)) give_memory_back();
 }
 
@@ -168,6 +169,9 @@ void Daemon::take_update(const ClusterUpdate& update) {
   const bool freed = std::any_of(update.records.begin(), update.records.end(),
                                  [](const auto& record) { return !record.second || record.first.starts_with(model::keys::pools); });
   if (update.whole || freed) claim_again_ = {};
+  // Claims, which come and go all the time, do not matter to BGP.
+  const bool for_bgp = std::any_of(update.records.begin(), update.records.end(), [](const auto& record) { return concerns_bgp(record.first); });
+  bgp_due_ = bgp_due_ || update.whole || for_bgp;
   trim_due_ = trim_due_ || update.whole;
   schedule_blocks();
 }

@@ -19,6 +19,7 @@ inline constexpr std::string_view reservations = "reservation/";
 inline constexpr std::string_view claims = "claim/";
 inline constexpr std::string_view nodes = "node/";
 inline constexpr std::string_view published = "published/";  // copies of the endpoints of every host
+inline constexpr std::string_view bgp = "bgp/";
 inline constexpr std::string_view bgp_peers = "bgp/peer/";
 inline constexpr std::string_view bgp_filters = "bgp/filter/";
 inline constexpr std::string_view bgp_communities = "bgp/community/";

@@ -12,7 +12,7 @@ namespace {
 namespace keys = model::keys;
 
 constexpr std::array followed{keys::pools,  keys::reservations,      keys::claims, keys::nodes, keys::beats,
-                              keys::losses, std::string_view("bgp/")};
+                              keys::losses, keys::bgp};
 // Reading more keys than that one by one costs more than a listing.
 constexpr size_t most_single_reads = 64;
 

@@ -554,7 +554,7 @@ TEST_F(RoutedTest, PublishesItsEndpointsAndFollowsPoolsThatChange) {
   pool.block_size = 26;
   ASSERT_TRUE(ipam::create_pool(*cluster, pool).ok());
   for (const char* at : {"10.70.0.0", "10.70.200.0"}) {
-    ASSERT_TRUE(ipam::claim_block(*cluster, {"h1"}, "web", model::Use::routed, Address::parse(at).value(), 1).ok());
+    ASSERT_TRUE(ipam::claim_block(*cluster, model::Identity{.name = "h1", .machine_id = "0123456789abcdef0123456789abcdef"}, "web", model::Use::routed, Address::parse(at).value(), 1).ok());
   }
   ASSERT_TRUE(ipam::mirror(*cluster, node(), "h1").ok());
   start();
