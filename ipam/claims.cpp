@@ -8,14 +8,13 @@
 #include "ipam/identity.hpp"
 #include "ipam/loans.hpp"
 #include "ipam/records.hpp"
+#include "ipam/unclaimed.hpp"
 #include "lib/model/keys.hpp"
 
 namespace firn::ipam {
 namespace {
 
 namespace keys = model::keys;
-
-constexpr size_t page = 512;
 
 Result<model::Pool> pool_for_claim(kv::Transaction& tx, const std::string& node, const std::string& name) {
   auto pool = records::pool(tx, name);
@@ -68,48 +67,6 @@ Result<std::optional<model::Claim>> loans_in(kv::Transaction& tx, const std::str
   return std::optional<model::Claim>();
 }
 
-// The lowest block without a claim. Claims are sorted as their blocks are, so the first gap is it.
-Result<Prefix> lowest_unclaimed(kv::Transaction& tx, const model::Pool& pool, const std::vector<Prefix>& reserved) {
-  const std::string claims = keys::claims_of(pool.name);
-  const Prefix within = pool.leasable();
-  Prefix candidate = Prefix::of(within.address(), pool.block_size);
-  bool full = false;
-  // Steps over reservations that cover whole blocks; sets `full` at the end of the pool.
-  const auto advance = [&](Address last) {
-    full = last >= within.last();
-    if (!full) candidate = Prefix::of(last.plus(1), pool.block_size);
-  };
-  const auto skip_reserved = [&] {
-    for (bool again = true; again && !full;) {
-      again = false;
-      for (const Prefix& prefix : reserved) {
-        if (full || !prefix.contains(candidate)) continue;
-        advance(prefix.last());
-        again = true;
-      }
-    }
-  };
-  skip_reserved();
-  std::string from = keys::claim(pool.name, candidate);
-  while (!full) {
-    auto entries = tx.range(claims, page, from);
-    if (!entries) return std::move(entries).error();
-    for (const kv::Entry& entry : *entries) {
-      const auto taken = records::parse_prefix_key(std::string_view(entry.key).substr(claims.size()));
-      if (!taken) return records::unreadable(entry.key, make_error(Code::invalid, "it is not the key of a claim"));
-      if (taken->last() < candidate.address()) continue;
-      // A block that nobody has is not to be had while one address of it is still lent.
-      if (!candidate.overlaps(*taken)) return candidate;
-      advance(candidate.last());
-      skip_reserved();
-      if (full) break;
-    }
-    if (!full && entries->size() < page) return candidate;
-    if (!entries->empty()) from = entries->back().key + '\x01';
-  }
-  return make_error(Code::exhausted, "every block of pool " + pool.name + " (" + within.to_string() + ") is claimed or reserved");
-}
-
 Result<std::vector<model::Claim>> claims_in(kv::Transaction& tx, const std::string& prefix, const std::string& node) {
   auto entries = tx.range(prefix);
   if (!entries) return std::move(entries).error();
@@ -128,6 +85,7 @@ Result<model::Claim> claim_block(kv::Store& cluster, const model::Identity& self
                                  const std::optional<Address>& wanted, int64_t now) {
   const std::string& node = self.name;
   model::Claim claim;
+  int attempt = 0;
   auto committed = cluster.transact([&](kv::Transaction& tx) -> Status {
     if (auto known = check_identity(tx, self); !known) return known;
     auto pool = pool_for_claim(tx, node, pool_name);
@@ -162,9 +120,9 @@ Result<model::Claim> claim_block(kv::Store& cluster, const model::Identity& self
     } else {
       auto reserved = records::reserved(tx);
       if (!reserved) return std::move(reserved).error();
-      auto lowest = lowest_unclaimed(tx, *pool, *reserved);
-      if (!lowest) return std::move(lowest).error();
-      prefix = *lowest;
+      auto unclaimed = unclaimed_block(tx, *pool, *reserved, node, attempt++);
+      if (!unclaimed) return std::move(unclaimed).error();
+      prefix = *unclaimed;
     }
     claim = model::Claim{prefix, pool_name, node, use, now};
     tx.put(keys::claim(pool_name, prefix), model::encode(claim));
@@ -238,11 +196,11 @@ BlockSource single_host_blocks(kv::Store& cluster, kv::Store& node, std::string 
       if (!allowed) return std::move(allowed).error();
       auto reserved = records::reserved(tx);
       if (!reserved) return std::move(reserved).error();
-      auto lowest = lowest_unclaimed(tx, *allowed, *reserved);
-      if (!lowest) return std::move(lowest).error();
-      ready = *lowest;
-      const model::Claim claim{*lowest, pool.name, name, use, clock.unix_seconds()};
-      tx.put(keys::claim(pool.name, *lowest), model::encode(claim));
+      auto unclaimed = unclaimed_block(tx, *allowed, *reserved, name, 0);
+      if (!unclaimed) return std::move(unclaimed).error();
+      ready = *unclaimed;
+      const model::Claim claim{*unclaimed, pool.name, name, use, clock.unix_seconds()};
+      tx.put(keys::claim(pool.name, *unclaimed), model::encode(claim));
       return {};
     });
     if (!looked) return std::move(looked).error();

@@ -145,7 +145,7 @@ class Copy {
   Status pools() {
     for (const model::Pool& pool : copied_) {
       if (state_.pools.contains(pool.name)) continue;
-      auto holders = holders_here(tx_, pool);
+      auto holders = holders_here(tx_, pool.name, pool.cidr);
       if (!holders) return std::move(holders).error();
       if (holders->empty()) {
         changed = true;
@@ -237,15 +237,16 @@ class Copy {
 
 }  // namespace
 
-Result<std::vector<std::string>> holders_here(kv::Transaction& tx, const model::Pool& pool, const std::optional<Prefix>& staying) {
-  auto leases = tx.range(keys::leases, 0, keys::lease(pool.cidr.address()));
+Result<std::vector<std::string>> holders_here(kv::Transaction& tx, const std::string& pool, const Prefix& inside,
+                                              const std::optional<Prefix>& except) {
+  auto leases = tx.range(keys::leases, 0, keys::lease(inside.address()));
   if (!leases) return std::move(leases).error();
   std::vector<std::string> out;
   for (const kv::Entry& entry : *leases) {
-    if (entry.key > keys::lease(pool.cidr.last())) break;
+    if (entry.key > keys::lease(inside.last())) break;
     auto lease = records::read_lease(entry.key, entry.value);
     if (!lease) return std::move(lease).error();
-    if (lease->pool != pool.name || (staying && staying->contains(lease->address))) continue;
+    if (lease->pool != pool || (except && except->contains(lease->address))) continue;
     out.push_back(lease->handle + " (" + lease->address.to_string() + ")");
   }
   return out;
@@ -259,7 +260,7 @@ std::string holders_text(const std::vector<std::string>& holders) {
 }
 
 Status drop_unused_pool(kv::Transaction& tx, const model::Pool& pool, kv::Revision revision) {
-  auto holders = holders_here(tx, pool);
+  auto holders = holders_here(tx, pool.name, pool.cidr);
   if (!holders) return std::move(holders).error();
   if (holders->empty()) return drop_pool_here(tx, pool.name, revision);
   return make_error(Code::conflict, "pool " + pool.name + " is in use by " + std::to_string(holders->size()) + " addresses: " +

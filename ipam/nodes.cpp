@@ -4,6 +4,7 @@
 
 #include "ipam/claims.hpp"
 #include "ipam/loans.hpp"
+#include "ipam/publish.hpp"
 #include "ipam/records.hpp"
 #include "lib/model/keys.hpp"
 
@@ -29,7 +30,8 @@ Result<bool> erase_record(kv::Store& cluster, const std::string& name, bool forc
                             " is alive: firn-routed runs there and reaches the cluster; stop it first "
                             "('systemctl stop firn-routed', then wait half a minute), with every container that has an address");
     }
-    for (const std::string& key : {keys::node(name), keys::beat(name), keys::loss(name)}) tx.erase(key);
+    for (const std::string& key : {keys::node(name), keys::beat(name), keys::loss(name), keys::bgp_ready(name), keys::bgp_status(name)})
+      tx.erase(key);
     return {};
   });
   if (!done) return std::move(done).error();
@@ -111,6 +113,7 @@ Result<size_t> remove_node(kv::Store& cluster, const std::string& name, bool for
     });
     if (!done) return std::move(done).error();
   }
+  if (auto unpublished = unpublish_node(cluster, name); !unpublished) return std::move(unpublished).error();
   return claims->size();
 }
 

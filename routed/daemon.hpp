@@ -75,6 +75,7 @@ class Daemon {
   void schedule_reap();
   void reap();
   void schedule_blocks();
+  void put_record(const std::string& key, const std::string& value);
   void maintain();
   void learn_identity();
   void keep_fence();
@@ -99,6 +100,7 @@ class Daemon {
 
   std::string status();
   std::string bgp_details();
+  std::string bgp_routes();
   Gauges gauges();
 
   loop::Loop& loop_;

@@ -174,7 +174,8 @@ void Daemon::take_update(const ClusterUpdate& update) {
 
 void Daemon::take_cluster_state() {
   if (cluster_->trouble().empty()) log_.info(cluster_->present() ? "reading the cluster store" : "there is no cluster store");
-  else note_failure("cluster", make_error(Code::unavailable, cluster_->trouble()));
+  // Each trouble is a topic of its own: that the cluster is refused must not wait behind the lost connection which came before.
+  else note_failure("cluster " + cluster_->trouble(), make_error(Code::unavailable, cluster_->trouble()));
   keep_fence();
   if (!cluster_->present()) return;
   schedule_blocks();
@@ -184,8 +185,26 @@ void Daemon::take_cluster_state() {
 Publisher::Ports Daemon::publisher_ports() {
   return {[this](ClusterThread::Job job) { cluster_->post(std::move(job)); },
           [this] { return cluster_ != nullptr && cluster_->present() && cluster_->trouble().empty(); },
-          [this] { return intake_.complete() && !intake_.lost() ? intake_.node() : nullptr; }, [this] { return self_.name; },
+          [this] { return intake_.complete() && !intake_.lost() ? intake_.node() : nullptr; }, [this] { return self_; },
           [this](const Error& why) { note_failure("publication", why); }};
+}
+
+// Of this host alone, in the cluster store. One that cannot be written now is written again by whom it is wanted by.
+void Daemon::put_record(const std::string& key, const std::string& value) {
+  if (!cluster_->present()) return;
+  cluster_->post([this, key, value](kv::Store* cluster) {
+    std::optional<Error> failure;
+    if (cluster != nullptr) {
+      const auto done = cluster->transact([&](kv::Transaction& tx) -> Status {
+        tx.put(key, value);
+        return {};
+      });
+      if (!done) failure = done.error();
+    }
+    return [this, failure = std::move(failure)] {
+      if (failure) note_failure("cluster", *failure);
+    };
+  });
 }
 
 // Blocks that are empty beyond the high-water mark, and those in the parts that pools give up, once nothing of them is leased or
