@@ -6,6 +6,7 @@
 #include "ipam/records.hpp"
 #include "ipam/reshape.hpp"
 #include "lib/model/keys.hpp"
+#include "lib/model/loan.hpp"
 
 namespace firn::ipam {
 namespace {
@@ -74,7 +75,9 @@ class Checker {
     for (const model::Claim* claim : sorted) {
       const std::string name = claim->prefix.to_string();
       const std::string whose = "of pool " + claim->pool + " is claimed by node " + claim->node;
-      if (last != nullptr && last->prefix.overlaps(claim->prefix)) {
+      const model::Pool* pool = records::pool_with(across_.pools, claim->prefix);
+      const bool loan = pool != nullptr && model::is_loan(*pool, claim->prefix);
+      if (!loan && last != nullptr && last->prefix.overlaps(claim->prefix)) {
         add(ProblemKind::blocks_overlap, name,
             whose + ", and node " + last->node + " has " + last->prefix.to_string() +
                 " of the same addresses; find out which host uses it ('firnctl ipam show' there), and stop the other's containers",
@@ -88,11 +91,11 @@ class Checker {
                 claim->node + "'",
             false);
       }
-      if (records::pool_with(across_.pools, claim->prefix) == nullptr) {
+      if (pool == nullptr) {
         add(ProblemKind::block_outside_pool, name,
             whose + ", and no pool has its addresses; make one that does, or stop what uses them", false);
       }
-      last = claim;
+      if (!loan) last = claim;  // a loan lies inside its lender's block
     }
   }
 
@@ -201,9 +204,10 @@ const model::Claim* claim_with(const Across& across, const Address& address) {
   // Sorted, and they do not overlap unless something is wrong: the last one that begins at or before the address.
   auto next = std::upper_bound(across.claims.begin(), across.claims.end(), Prefix::host(address),
                                [](const Prefix& wanted, const model::Claim& claim) { return wanted < claim.prefix; });
-  for (int looked = 0; next != across.claims.begin() && looked < 2; ++looked) {
+  while (next != across.claims.begin()) {
     --next;
     if (next->prefix.contains(address)) return &*next;
+    if (!next->prefix.is_host()) return nullptr;  // loans of other addresses may lie before the address in its block
   }
   return nullptr;
 }
