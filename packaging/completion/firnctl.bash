@@ -47,7 +47,7 @@ _firnctl() {
         valued="-o --output --state-dir --socket"
         ;;
       "firnctl node")
-        words="list show set remove" names=""
+        words="list show drain-bgp undrain set remove" names=""
         options="--help"
         valued=""
         ;;
@@ -61,6 +61,16 @@ _firnctl() {
         options="--help --output --state-dir --socket"
         valued="-o --output --state-dir --socket"
         ;;
+      "firnctl node drain-bgp")
+        words="" names="node"
+        options="--help --output --state-dir --socket --grace --wait --timeout"
+        valued="-o --output --state-dir --socket --grace --timeout"
+        ;;
+      "firnctl node undrain")
+        words="" names="node"
+        options="--help --output --state-dir --socket --wait --timeout"
+        valued="-o --output --state-dir --socket --timeout"
+        ;;
       "firnctl node set")
         words="" names="node"
         options="--help --output --state-dir --socket --as --address --label"
@@ -72,7 +82,7 @@ _firnctl() {
         valued="-o --output --state-dir --socket"
         ;;
       "firnctl pool")
-        words="create list show set delete resize split merge resume" names=""
+        words="create list show set delete" names=""
         options="--help"
         valued=""
         ;;
@@ -97,26 +107,6 @@ _firnctl() {
         valued="-o --output --state-dir --socket --mode --node-selector"
         ;;
       "firnctl pool delete")
-        words="" names="pool"
-        options="--help --output --state-dir --socket"
-        valued="-o --output --state-dir --socket"
-        ;;
-      "firnctl pool resize")
-        words="" names="pool"
-        options="--help --output --state-dir --socket --drain --wait"
-        valued="-o --output --state-dir --socket --wait"
-        ;;
-      "firnctl pool split")
-        words="" names="pool"
-        options="--help --output --state-dir --socket --into"
-        valued="-o --output --state-dir --socket --into"
-        ;;
-      "firnctl pool merge")
-        words="" names="pool"
-        options="--help --output --state-dir --socket --into"
-        valued="-o --output --state-dir --socket --into"
-        ;;
-      "firnctl pool resume")
         words="" names="pool"
         options="--help --output --state-dir --socket"
         valued="-o --output --state-dir --socket"
@@ -148,7 +138,7 @@ _firnctl() {
         ;;
       "firnctl ipam show")
         words="" names=""
-        options="--help --output --state-dir --socket --address --all"
+        options="--help --output --state-dir --socket --address"
         valued="-o --output --state-dir --socket --address"
         ;;
       "firnctl ipam release")
@@ -158,7 +148,7 @@ _firnctl() {
         ;;
       "firnctl ipam check")
         words="" names=""
-        options="--help --output --state-dir --socket --fix --all"
+        options="--help --output --state-dir --socket --fix"
         valued="-o --output --state-dir --socket"
         ;;
       "firnctl ipam reset")
@@ -178,7 +168,7 @@ _firnctl() {
         ;;
       "firnctl endpoint list")
         words="" names=""
-        options="--help --output --state-dir --socket --network --all"
+        options="--help --output --state-dir --socket --network"
         valued="-o --output --state-dir --socket --network"
         ;;
       "firnctl endpoint show")
@@ -207,7 +197,7 @@ _firnctl() {
         valued="-o --output --state-dir --socket"
         ;;
       "firnctl bgp")
-        words="peer status settings" names=""
+        words="peer filter community prefix status routes settings" names=""
         options="--help"
         valued=""
         ;;
@@ -218,8 +208,8 @@ _firnctl() {
         ;;
       "firnctl bgp peer add")
         words="" names=""
-        options="--help --output --state-dir --socket --address --as --node --port --interface --source --password-file --multihop --ttl-security --no-ttl-security --passive --no-passive --hold-time --keepalive-time --connect-retry --graceful-restart --no-graceful-restart --graceful-restart-time --bfd --no-bfd --import --export"
-        valued="-o --output --state-dir --socket --address --as --node --port --interface --source --password-file --multihop --hold-time --keepalive-time --connect-retry --graceful-restart-time --import --export"
+        options="--help --output --state-dir --socket --address --as --range --node --selector --local-as --allow-own-as --port --interface --source --password-file --multihop --ttl-security --no-ttl-security --passive --no-passive --hold-time --keepalive-time --connect-retry --graceful-restart --no-graceful-restart --graceful-restart-time --long-lived-graceful-restart --no-long-lived-graceful-restart --long-lived-stale-time --bfd --no-bfd --both-families --no-both-families --extended-next-hop --no-extended-next-hop --reflect --no-reflect --keep-next-hop --no-keep-next-hop --max-prefixes --max-prefixes-action --community --prepend --med --import-filter --export-filter --import --export"
+        valued="-o --output --state-dir --socket --address --as --range --node --selector --local-as --allow-own-as --port --interface --source --password-file --multihop --hold-time --keepalive-time --connect-retry --graceful-restart-time --long-lived-stale-time --max-prefixes --max-prefixes-action --community --prepend --med --import-filter --export-filter --import --export"
         ;;
       "firnctl bgp peer list")
         words="" names=""
@@ -233,11 +223,91 @@ _firnctl() {
         ;;
       "firnctl bgp peer set")
         words="" names="bgp peer"
-        options="--help --output --state-dir --socket --address --as --node --port --interface --source --password-file --multihop --ttl-security --no-ttl-security --passive --no-passive --hold-time --keepalive-time --connect-retry --graceful-restart --no-graceful-restart --graceful-restart-time --bfd --no-bfd --import --export"
-        valued="-o --output --state-dir --socket --address --as --node --port --interface --source --password-file --multihop --hold-time --keepalive-time --connect-retry --graceful-restart-time --import --export"
+        options="--help --output --state-dir --socket --address --as --range --node --selector --local-as --allow-own-as --port --interface --source --password-file --multihop --ttl-security --no-ttl-security --passive --no-passive --hold-time --keepalive-time --connect-retry --graceful-restart --no-graceful-restart --graceful-restart-time --long-lived-graceful-restart --no-long-lived-graceful-restart --long-lived-stale-time --bfd --no-bfd --both-families --no-both-families --extended-next-hop --no-extended-next-hop --reflect --no-reflect --keep-next-hop --no-keep-next-hop --max-prefixes --max-prefixes-action --community --prepend --med --import-filter --export-filter --import --export"
+        valued="-o --output --state-dir --socket --address --as --range --node --selector --local-as --allow-own-as --port --interface --source --password-file --multihop --hold-time --keepalive-time --connect-retry --graceful-restart-time --long-lived-stale-time --max-prefixes --max-prefixes-action --community --prepend --med --import-filter --export-filter --import --export"
         ;;
       "firnctl bgp peer remove")
         words="" names="bgp peer"
+        options="--help --output --state-dir --socket"
+        valued="-o --output --state-dir --socket"
+        ;;
+      "firnctl bgp filter")
+        words="add set list show remove" names=""
+        options="--help"
+        valued=""
+        ;;
+      "firnctl bgp filter add")
+        words="" names=""
+        options="--help --output --state-dir --socket --rule --note"
+        valued="-o --output --state-dir --socket --rule --note"
+        ;;
+      "firnctl bgp filter set")
+        words="" names=""
+        options="--help --output --state-dir --socket --rule --note"
+        valued="-o --output --state-dir --socket --rule --note"
+        ;;
+      "firnctl bgp filter list")
+        words="" names=""
+        options="--help --output --state-dir --socket"
+        valued="-o --output --state-dir --socket"
+        ;;
+      "firnctl bgp filter show")
+        words="" names=""
+        options="--help --output --state-dir --socket"
+        valued="-o --output --state-dir --socket"
+        ;;
+      "firnctl bgp filter remove")
+        words="" names=""
+        options="--help --output --state-dir --socket"
+        valued="-o --output --state-dir --socket"
+        ;;
+      "firnctl bgp community")
+        words="add set list remove" names=""
+        options="--help"
+        valued=""
+        ;;
+      "firnctl bgp community add")
+        words="" names=""
+        options="--help --output --state-dir --socket --value --note"
+        valued="-o --output --state-dir --socket --value --note"
+        ;;
+      "firnctl bgp community set")
+        words="" names=""
+        options="--help --output --state-dir --socket --value --note"
+        valued="-o --output --state-dir --socket --value --note"
+        ;;
+      "firnctl bgp community list")
+        words="" names=""
+        options="--help --output --state-dir --socket"
+        valued="-o --output --state-dir --socket"
+        ;;
+      "firnctl bgp community remove")
+        words="" names=""
+        options="--help --output --state-dir --socket"
+        valued="-o --output --state-dir --socket"
+        ;;
+      "firnctl bgp prefix")
+        words="add set list remove" names=""
+        options="--help"
+        valued=""
+        ;;
+      "firnctl bgp prefix add")
+        words="" names=""
+        options="--help --output --state-dir --socket --selector --community --note"
+        valued="-o --output --state-dir --socket --selector --community --note"
+        ;;
+      "firnctl bgp prefix set")
+        words="" names=""
+        options="--help --output --state-dir --socket --selector --community --note"
+        valued="-o --output --state-dir --socket --selector --community --note"
+        ;;
+      "firnctl bgp prefix list")
+        words="" names=""
+        options="--help --output --state-dir --socket"
+        valued="-o --output --state-dir --socket"
+        ;;
+      "firnctl bgp prefix remove")
+        words="" names=""
         options="--help --output --state-dir --socket"
         valued="-o --output --state-dir --socket"
         ;;
@@ -246,10 +316,15 @@ _firnctl() {
         options="--help --output --state-dir --socket"
         valued="-o --output --state-dir --socket"
         ;;
+      "firnctl bgp routes")
+        words="" names="bgp peer"
+        options="--help --output --state-dir --socket"
+        valued="-o --output --state-dir --socket"
+        ;;
       "firnctl bgp settings")
         words="" names=""
-        options="--help --output --state-dir --socket --as --router-id"
-        valued="-o --output --state-dir --socket --as --router-id"
+        options="--help --output --state-dir --socket --as --router-id --as-of --ecmp --topology --reflectors --cluster-id --mesh-limit --node-password-file --node-bfd --no-node-bfd --node-hold-time"
+        valued="-o --output --state-dir --socket --as --router-id --as-of --ecmp --topology --reflectors --cluster-id --mesh-limit --node-password-file --node-hold-time"
         ;;
       "firnctl get")
         words="" names=""
