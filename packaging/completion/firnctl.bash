@@ -82,7 +82,7 @@ _firnctl() {
         valued="-o --output --state-dir --socket"
         ;;
       "firnctl pool")
-        words="create list show set delete" names=""
+        words="create list show set delete resize split merge resume" names=""
         options="--help"
         valued=""
         ;;
@@ -107,6 +107,26 @@ _firnctl() {
         valued="-o --output --state-dir --socket --mode --node-selector"
         ;;
       "firnctl pool delete")
+        words="" names="pool"
+        options="--help --output --state-dir --socket"
+        valued="-o --output --state-dir --socket"
+        ;;
+      "firnctl pool resize")
+        words="" names="pool"
+        options="--help --output --state-dir --socket --drain --wait"
+        valued="-o --output --state-dir --socket --wait"
+        ;;
+      "firnctl pool split")
+        words="" names="pool"
+        options="--help --output --state-dir --socket --into"
+        valued="-o --output --state-dir --socket --into"
+        ;;
+      "firnctl pool merge")
+        words="" names="pool"
+        options="--help --output --state-dir --socket --into"
+        valued="-o --output --state-dir --socket --into"
+        ;;
+      "firnctl pool resume")
         words="" names="pool"
         options="--help --output --state-dir --socket"
         valued="-o --output --state-dir --socket"
@@ -138,7 +158,7 @@ _firnctl() {
         ;;
       "firnctl ipam show")
         words="" names=""
-        options="--help --output --state-dir --socket --address"
+        options="--help --output --state-dir --socket --address --all"
         valued="-o --output --state-dir --socket --address"
         ;;
       "firnctl ipam release")
@@ -148,7 +168,7 @@ _firnctl() {
         ;;
       "firnctl ipam check")
         words="" names=""
-        options="--help --output --state-dir --socket --fix"
+        options="--help --output --state-dir --socket --fix --all"
         valued="-o --output --state-dir --socket"
         ;;
       "firnctl ipam reset")
@@ -168,7 +188,7 @@ _firnctl() {
         ;;
       "firnctl endpoint list")
         words="" names=""
-        options="--help --output --state-dir --socket --network"
+        options="--help --output --state-dir --socket --network --all"
         valued="-o --output --state-dir --socket --network"
         ;;
       "firnctl endpoint show")
