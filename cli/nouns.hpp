@@ -17,6 +17,7 @@ void add_ipam(Command& root, Context& context);
 void add_endpoint(Command& root, Context& context);
 void add_bgp(Command& root, Context& context);
 void add_route(Command& root, Context& context);
+void add_trace(Command& root, Context& context);
 void add_get(Command& root, Context& context);
 void add_apply(Command& root, Context& context);
 void add_diff(Command& root, Context& context);

@@ -101,28 +101,32 @@ std::string_view to_string(Step::State state) {
 Result<Exit> why(const Context& context, const Address& address) {
   auto chain = follow(context, address);
   if (!chain) return std::move(chain).error();
+  return print_chain(context, "address", address.to_string(), *chain);
+}
+
+}  // namespace
+
+Exit print_chain(const Context& context, std::string_view kind, const std::string& what, const Chain& chain) {
   json::Writer w;
-  w.begin_object().field("address", address.to_string()).field("whole", chain->whole()).key("steps").begin_array();
+  w.begin_object().field(kind, what).field("whole", chain.whole()).key("steps").begin_array();
   Table table({"STEP", "STATE", "REASON"});
-  for (const Step& step : chain->steps) {
+  for (const Step& step : chain.steps) {
     table.add({step.what, std::string(to_string(step.state)), step.detail});
     w.begin_object().field("step", step.what).field("state", step.state == Step::State::broken ? "broken" : to_string(step.state));
     w.field("reason", step.detail).field_if("try", step.advice).end_object();
   }
   std::string verdict;
-  if (chain->whole()) {
-    verdict = address.to_string() + ": the chain is whole\n";
+  if (chain.whole()) {
+    verdict = what + ": the chain is whole\n";
   } else {
-    const Step& last = chain->steps.back();
-    verdict = address.to_string() + ": the chain breaks at " + last.what + ": " + printable(last.detail) +
+    const Step& last = chain.steps.back();
+    verdict = what + ": the chain breaks at " + last.what + ": " + printable(last.detail) +
               (last.advice.empty() ? "" : "; " + last.advice) + "\n";
   }
   context.print(w.end_array().end_object().text(), table.text() + "\n" + verdict);
-  if (chain->whole()) return Exit::ok;
-  return chain->steps.size() == 1 ? Exit::not_found : Exit::problems;
+  if (chain.whole()) return Exit::ok;
+  return chain.steps.size() == 1 ? Exit::not_found : Exit::problems;
 }
-
-}  // namespace
 
 void add_route(Command& root, Context& context) {
   Command group = root.group("route", "Routes that firn made, and where they lead");

@@ -184,11 +184,7 @@ Status Walk::kernel() {
                ours ? "firn-routed puts the route back; is it running? ('firnctl status')"
                     : way_to_others());
   }
-  auto link = kernel_->link(route->oif);
-  const std::string device = link ? link->name : std::to_string(route->oif);
-  std::string detail = route->destination.to_string();
-  if (route->gateway) detail += " via " + route->gateway->to_string();
-  detail += " dev " + device + " proto " + protocol_text(route->protocol);
+  const std::string detail = route_text(*kernel_, *route);
   if (ours && route->oif != device_) {
     return say(State::broken, "kernel", detail + ", which does not lead to " + endpoint_->host_ifname,
                "firn-routed puts the container's own route back; is it running? ('firnctl status')");
@@ -246,6 +242,13 @@ Status Walk::announcement() {
 }
 
 }  // namespace
+
+std::string route_text(netlink::Kernel& kernel, const netlink::Route& route) {
+  auto link = kernel.link(route.oif);
+  std::string text = route.destination.to_string();
+  if (route.gateway) text += " via " + route.gateway->to_string();
+  return text + " dev " + (link ? link->name : std::to_string(route.oif)) + " proto " + protocol_text(route.protocol);
+}
 
 Result<Chain> follow(const Context& context, const Address& address) { return Walk(context, address).run(); }
 

@@ -8,6 +8,7 @@
 
 #include "cli/context.hpp"
 #include "lib/addr/addr.hpp"
+#include "lib/netlink/kernel.hpp"
 
 namespace firn::cli {
 
@@ -25,6 +26,10 @@ struct Chain {
 };
 
 Result<Chain> follow(const Context& context, const Address& address);
+// Steps and verdict, "WHAT: the chain is whole" or where it breaks; the exit code that says so. KIND names WHAT in JSON.
+Exit print_chain(const Context& context, std::string_view kind, const std::string& what, const Chain& chain);
+// "10.44.0.0/26 via 192.0.2.12 dev eth0 proto bird"
+std::string route_text(netlink::Kernel& kernel, const netlink::Route& route);
 // "bird", "firn", "kernel" ...: rtm_protocol in iproute2's words.
 std::string protocol_text(uint8_t protocol);
 

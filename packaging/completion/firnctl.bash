@@ -7,7 +7,7 @@ _firnctl() {
   for ((i = 1; i <= COMP_CWORD; i++)); do
     case $path in
       "firnctl")
-        words="init join status cluster node pool reservation ipam endpoint route bgp get apply diff delete completion version" names=""
+        words="init join status cluster node pool reservation ipam endpoint route trace bgp get apply diff delete completion version" names=""
         options="--help --version --output --state-dir --socket"
         valued="-o --output --state-dir --socket"
         ;;
@@ -207,6 +207,11 @@ _firnctl() {
         valued="-o --output --state-dir --socket"
         ;;
       "firnctl route why")
+        words="" names=""
+        options="--help --output --state-dir --socket"
+        valued="-o --output --state-dir --socket"
+        ;;
+      "firnctl trace")
         words="" names=""
         options="--help --output --state-dir --socket"
         valued="-o --output --state-dir --socket"

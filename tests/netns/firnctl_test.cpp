@@ -423,6 +423,19 @@ TEST_F(FirnctlTest, WhatAllHostsHave) {
             "node-a   web    1        64          1      63     0          0\n"
             "node-b   web    1        64          1      63     0          0\n");
   EXPECT_TRUE(json::Document::parse(good({"ipam", "show", "--all", "-o", "json"})).ok());
+
+  // The way from one to the other, as far as the cluster and this host's kernel know it.
+  EXPECT_THAT(bad(5, {"trace", "c1", "nobody"}), HasSubstr("no host has published an endpoint nobody"));
+  const Outcome unnamed = ctl({"trace", "far", "c1"});
+  EXPECT_EQ(unnamed.exit, 3);
+  EXPECT_THAT(unnamed.out, HasSubstr("ok       block 10.44.0.0/26 of pool web, node node-a (192.0.2.11), as node-b learns it by BGP"));
+  EXPECT_THAT(unnamed.out, HasSubstr("breaks at back: route: node node-b has no address in the cluster; 'firnctl node set node-b --address A'"));
+  good({"node", "set", "node-b", "--address", "192.0.2.12"});
+  const Outcome unrouted = ctl({"trace", "c1", "10.44.200.1"});
+  EXPECT_EQ(unrouted.exit, 3);
+  EXPECT_THAT(unrouted.out, HasSubstr("breaks at kernel: "));
+  EXPECT_THAT(ctl({"trace", "c1", "10.44.200.9"}).out, HasSubstr("10.44.0.0 to 10.44.200.9: the chain breaks at kernel"));
+  EXPECT_THAT(ctl({"trace", "far", "10.44.9.9"}).out, HasSubstr("no node has claimed the block of 10.44.9.9 in pool web"));
   EXPECT_THAT(bad(6, {"pool", "resize", "web", "10.44.0.0/17"}), HasSubstr("addresses of web/far/eth0 (10.44.200.1) on node-b"));
   bad(2, {"ipam", "show", "--all", "--address", "10.44.0.0"});
 }
