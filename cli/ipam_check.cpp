@@ -102,7 +102,7 @@ Result<Exit> fix(const Context& context, bool all) {
   if (all) {
     auto cluster = shared(context, *place);
     if (!cluster) return std::move(cluster).error();
-    auto between = ipam::fix_across(**cluster, *place->node, place->surroundings.self.name);
+    auto between = ipam::fix_across(**cluster, *place->node, place->surroundings.self);
     if (!between) return std::move(between).error();
     append(report->fixed, std::move(between->fixed));
     append(report->left, std::move(between->left));

@@ -43,7 +43,7 @@ Status follow(const Context& context, Stores& stores) {
 Result<std::vector<std::string>> holders_outside(Stores& stores, const model::Pool& pool, const Prefix& staying) {
   std::vector<std::string> holders;
   auto looked = stores.node->transact([&](kv::Transaction& tx) -> Status {
-    auto found = ipam::holders_here(tx, pool, staying);
+    auto found = ipam::holders_here(tx, pool.name, pool.cidr, staying);
     if (!found) return std::move(found).error();
     holders = std::move(*found);
     return {};

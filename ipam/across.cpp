@@ -256,8 +256,8 @@ Result<std::vector<Problem>> check_across(kv::Store& cluster, kv::Store& node, c
   return problems_across(*across, self, *own);
 }
 
-Result<FixReport> fix_across(kv::Store& cluster, kv::Store& node, const std::string& self) {
-  auto before = check_across(cluster, node, self);
+Result<FixReport> fix_across(kv::Store& cluster, kv::Store& node, const model::Identity& self) {
+  auto before = check_across(cluster, node, self.name);
   if (!before) return std::move(before).error();
   bool republish = false;
   for (const Problem& problem : *before) {
@@ -275,7 +275,7 @@ Result<FixReport> fix_across(kv::Store& cluster, kv::Store& node, const std::str
     if (!own) return std::move(own).error();
     if (auto published = publish_all(cluster, self, *own); !published) return std::move(published).error();
   }
-  auto after = check_across(cluster, node, self);
+  auto after = check_across(cluster, node, self.name);
   if (!after) return std::move(after).error();
   return fix_report(std::move(*before), std::move(*after));
 }

@@ -56,6 +56,6 @@ std::vector<Problem> problems_across(const Across& across, const std::string& se
 
 Result<std::vector<Problem>> check_across(kv::Store& cluster, kv::Store& node, const std::string& self);
 // What is safe: copies of endpoints (this host's anew, those of nodes that are none removed), pools that were left half-way.
-Result<FixReport> fix_across(kv::Store& cluster, kv::Store& node, const std::string& self);
+Result<FixReport> fix_across(kv::Store& cluster, kv::Store& node, const model::Identity& self);
 
 }  // namespace firn::ipam

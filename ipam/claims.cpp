@@ -6,15 +6,15 @@
 
 #include "ipam/block.hpp"
 #include "ipam/identity.hpp"
+#include "ipam/loans.hpp"
 #include "ipam/records.hpp"
+#include "ipam/unclaimed.hpp"
 #include "lib/model/keys.hpp"
 
 namespace firn::ipam {
 namespace {
 
 namespace keys = model::keys;
-
-constexpr size_t page = 512;
 
 Result<model::Pool> pool_for_claim(kv::Transaction& tx, const std::string& node, const std::string& name) {
   auto pool = records::pool(tx, name);
@@ -55,44 +55,16 @@ Result<std::optional<model::Claim>> claim_at(kv::Transaction& tx, const std::str
   return std::optional<model::Claim>(std::move(*claim));
 }
 
-// The lowest block without a claim. Claims are sorted as their blocks are, so the first gap is it.
-Result<Prefix> lowest_unclaimed(kv::Transaction& tx, const model::Pool& pool, const std::vector<Prefix>& reserved) {
-  const std::string claims = keys::claims_of(pool.name);
-  const Prefix within = pool.leasable();
-  Prefix candidate = Prefix::of(within.address(), pool.block_size);
-  bool full = false;
-  // Steps over reservations that cover whole blocks; sets `full` at the end of the pool.
-  const auto advance = [&](Address last) {
-    full = last >= within.last();
-    if (!full) candidate = Prefix::of(last.plus(1), pool.block_size);
-  };
-  const auto skip_reserved = [&] {
-    for (bool again = true; again && !full;) {
-      again = false;
-      for (const Prefix& prefix : reserved) {
-        if (full || !prefix.contains(candidate)) continue;
-        advance(prefix.last());
-        again = true;
-      }
-    }
-  };
-  skip_reserved();
-  std::string from = keys::claim(pool.name, candidate);
-  while (!full) {
-    auto entries = tx.range(claims, page, from);
-    if (!entries) return std::move(entries).error();
-    for (const kv::Entry& entry : *entries) {
-      const std::string wanted = keys::claim(pool.name, candidate);
-      if (entry.key < wanted) continue;
-      if (entry.key != wanted) return candidate;
-      advance(candidate.last());
-      skip_reserved();
-      if (full) break;
-    }
-    if (!full && entries->size() < page) return candidate;
-    if (!entries->empty()) from = entries->back().key + '\x01';
+// The first loan of an address inside the block.
+Result<std::optional<model::Claim>> loans_in(kv::Transaction& tx, const std::string& pool, const Prefix& block) {
+  auto entries = tx.range(keys::claims_of(pool), 2, keys::claim(pool, block));
+  if (!entries) return std::move(entries).error();
+  for (const kv::Entry& entry : *entries) {
+    auto claim = records::read_claim(entry.key, entry.value);
+    if (!claim) return std::move(claim).error();
+    if (claim->prefix != block && block.contains(claim->prefix)) return std::optional(std::move(*claim));
   }
-  return make_error(Code::exhausted, "every block of pool " + pool.name + " (" + within.to_string() + ") is claimed or reserved");
+  return std::optional<model::Claim>();
 }
 
 Result<std::vector<model::Claim>> claims_in(kv::Transaction& tx, const std::string& prefix, const std::string& node) {
@@ -113,6 +85,7 @@ Result<model::Claim> claim_block(kv::Store& cluster, const model::Identity& self
                                  const std::optional<Address>& wanted, int64_t now) {
   const std::string& node = self.name;
   model::Claim claim;
+  int attempt = 0;
   auto committed = cluster.transact([&](kv::Transaction& tx) -> Status {
     if (auto known = check_identity(tx, self); !known) return known;
     auto pool = pool_for_claim(tx, node, pool_name);
@@ -138,12 +111,18 @@ Result<model::Claim> claim_block(kv::Store& cluster, const model::Identity& self
                                     : "serves " + std::string(to_string(claim.use)) + " containers; a block has one use";
         return make_error(Code::conflict, "block " + prefix.to_string() + " of pool " + pool_name + " " + why);
       }
+      auto lent = loans_in(tx, pool_name, prefix);
+      if (!lent) return std::move(lent).error();
+      if (*lent) {
+        return make_error(Code::conflict, "block " + prefix.to_string() + " of pool " + pool_name + " is nobody's, but " +
+                                              (*lent)->prefix.to_string() + " of it is still lent to node " + (*lent)->node);
+      }
     } else {
       auto reserved = records::reserved(tx);
       if (!reserved) return std::move(reserved).error();
-      auto lowest = lowest_unclaimed(tx, *pool, *reserved);
-      if (!lowest) return std::move(lowest).error();
-      prefix = *lowest;
+      auto unclaimed = unclaimed_block(tx, *pool, *reserved, node, attempt++);
+      if (!unclaimed) return std::move(unclaimed).error();
+      prefix = *unclaimed;
     }
     claim = model::Claim{prefix, pool_name, node, use, now};
     tx.put(keys::claim(pool_name, prefix), model::encode(claim));
@@ -163,7 +142,7 @@ Result<kv::Revision> give_up_block(kv::Store& cluster, const model::Claim& claim
                         "block " + claim.prefix.to_string() + " of pool " + claim.pool + " is owned by node " + (*existing)->node);
     }
     tx.erase(keys::claim(claim.pool, claim.prefix));
-    return {};
+    return note_return(tx, claim);
   });
 }
 
@@ -217,11 +196,11 @@ BlockSource single_host_blocks(kv::Store& cluster, kv::Store& node, std::string 
       if (!allowed) return std::move(allowed).error();
       auto reserved = records::reserved(tx);
       if (!reserved) return std::move(reserved).error();
-      auto lowest = lowest_unclaimed(tx, *allowed, *reserved);
-      if (!lowest) return std::move(lowest).error();
-      ready = *lowest;
-      const model::Claim claim{*lowest, pool.name, name, use, clock.unix_seconds()};
-      tx.put(keys::claim(pool.name, *lowest), model::encode(claim));
+      auto unclaimed = unclaimed_block(tx, *allowed, *reserved, name, 0);
+      if (!unclaimed) return std::move(unclaimed).error();
+      ready = *unclaimed;
+      const model::Claim claim{*unclaimed, pool.name, name, use, clock.unix_seconds()};
+      tx.put(keys::claim(pool.name, *unclaimed), model::encode(claim));
       return {};
     });
     if (!looked) return std::move(looked).error();

@@ -14,7 +14,7 @@
 
 namespace firn::ipam {
 
-// Claims the lowest unclaimed block of the pool (or the one that holds `wanted`) for the node. Claims are idempotent for the
+// Claims an unclaimed block of the pool (unclaimed.hpp says which, or the one that holds `wanted`) for the node. Claims are idempotent for the
 // owner when `wanted` is set. Errors: exhausted, conflict (owned by another node: named), denied (pool disabled, or the
 // node's labels do not match its selector, or check_identity() refuses), not_found.
 Result<model::Claim> claim_block(kv::Store& cluster, const model::Identity& self, const std::string& pool, model::Use use,

@@ -1,5 +1,6 @@
 #include "ipam/publish.hpp"
 
+#include "ipam/identity.hpp"
 #include "lib/model/keys.hpp"
 
 namespace firn::ipam {
@@ -11,11 +12,11 @@ namespace keys = model::keys;
 constexpr size_t records_at_once = 100;
 constexpr size_t bytes_at_once = 512 * 1024;
 
-Status check_member(kv::Transaction& tx, const std::string& node) {
-  auto record = tx.get(keys::node(node));
+Status check_member(kv::Transaction& tx, const model::Identity& self) {
+  auto record = tx.get(keys::node(self.name));
   if (!record) return std::move(record).error();
-  if (record->has_value()) return {};
-  return make_error(Code::not_found, "the cluster store has no node \"" + node + "\"; its endpoints are not published");
+  if (record->has_value()) return check_identity(tx, self);
+  return make_error(Code::not_found, "the cluster store has no node \"" + self.name + "\"; its endpoints are not published");
 }
 
 }  // namespace
@@ -28,18 +29,18 @@ Result<std::string> published_text(const std::string& record) {
   return model::encode(*endpoint);
 }
 
-Result<Published> publish(kv::Store& cluster, const std::string& node, const EndpointChanges& changes) {
+Result<Published> publish(kv::Store& cluster, const model::Identity& self, const EndpointChanges& changes) {
   Published out;
   for (auto next = changes.begin(); next != changes.end();) {
     const auto first = next;
     Published batch;
     auto done = cluster.transact([&](kv::Transaction& tx) -> Status {
-      if (auto member = check_member(tx, node); !member) return member;
+      if (auto member = check_member(tx, self); !member) return member;
       batch = {};
       next = first;
       for (size_t count = 0, bytes = 0; next != changes.end() && count < records_at_once && bytes < bytes_at_once;
            ++next, ++count) {
-        const std::string key = keys::published_endpoint(node, next->first);
+        const std::string key = keys::published_endpoint(self.name, next->first);
         if (next->second) {
           tx.put(key, *next->second);
           bytes += key.size() + next->second->size();
@@ -58,8 +59,9 @@ Result<Published> publish(kv::Store& cluster, const std::string& node, const End
   return out;
 }
 
-Result<Published> publish_all(kv::Store& cluster, const std::string& node, const std::map<std::string, std::string>& endpoints) {
-  const std::string prefix = keys::published_by(node);
+Result<Published> publish_all(kv::Store& cluster, const model::Identity& self,
+                              const std::map<std::string, std::string>& endpoints) {
+  const std::string prefix = keys::published_by(self.name);
   auto listing = cluster.range(prefix);
   if (!listing) return std::move(listing).error();
   EndpointChanges changes;
@@ -70,7 +72,7 @@ Result<Published> publish_all(kv::Store& cluster, const std::string& node, const
     if (wanted == endpoints.end()) changes[handle] = std::nullopt;
     else if (wanted->second == entry.value) changes.erase(handle);
   }
-  return publish(cluster, node, changes);
+  return publish(cluster, self, changes);
 }
 
 Result<uint64_t> unpublish_node(kv::Store& cluster, const std::string& node) {

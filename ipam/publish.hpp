@@ -24,10 +24,11 @@ Result<std::string> published_text(const std::string& record);
 struct Published {
   uint64_t written = 0, erased = 0;
 };
-// Only what changed. Code::not_found: the cluster does not know the node (any more), and nothing is written.
-Result<Published> publish(kv::Store& cluster, const std::string& node, const EndpointChanges& changes);
+// Only what changed. Code::not_found: the cluster does not know the node (any more), Code::denied: it knows another one by that
+// name (identity.hpp); nothing is written.
+Result<Published> publish(kv::Store& cluster, const model::Identity& self, const EndpointChanges& changes);
 // All of the node's endpoints: lists what is published of it and writes the difference.
-Result<Published> publish_all(kv::Store& cluster, const std::string& node, const std::map<std::string, std::string>& endpoints);
+Result<Published> publish_all(kv::Store& cluster, const model::Identity& self, const std::map<std::string, std::string>& endpoints);
 // What is published of a node that is no longer one; returns how many.
 Result<uint64_t> unpublish_node(kv::Store& cluster, const std::string& node);
 

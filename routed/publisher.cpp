@@ -52,9 +52,9 @@ void Publisher::schedule(std::chrono::milliseconds delay) {
 
 void Publisher::write() {
   kv::Store* node = ports_.node();
-  const std::string self = ports_.self();
+  const model::Identity self = ports_.self();
   // everything() comes when there is a store again.
-  if (node == nullptr || self.empty() || !ports_.present() || (!all_ && handles_.empty())) return;
+  if (node == nullptr || self.name.empty() || !ports_.present() || (!all_ && handles_.empty())) return;
   const auto post = [this](auto change) {
     writing_ = true;
     ports_.post([this, change = std::move(change)](kv::Store* cluster) {

@@ -18,9 +18,9 @@ class Publisher {
  public:
   struct Ports {
     std::function<void(ClusterThread::Job)> post;
-    std::function<bool()> present;      // the cluster store can be had
-    std::function<kv::Store*()> node;   // nullptr while there is none, or it cannot be relied on
-    std::function<std::string()> self;  // "" before this host is a node
+    std::function<bool()> present;          // the cluster store can be had
+    std::function<kv::Store*()> node;       // nullptr while there is none, or it cannot be relied on
+    std::function<model::Identity()> self;  // without a name before this host is a node
     std::function<void(const Error&)> failed;
   };
   struct Delays {

@@ -64,6 +64,10 @@ std::string Daemon::answer(std::string_view request) {
   if (!op) return failure(op.error());
   if (*op == "status") return status();
   if (*op == "bgp") return bgp_details();
+  if (*op == "need") {
+    auto reply = need(document->root());
+    return reply ? *std::move(reply) : failure(reply.error());
+  }
   if (*op == "routes") return bgp_routes();
   if (*op == "resync") {
     resync();
@@ -71,7 +75,7 @@ std::string Daemon::answer(std::string_view request) {
     w.begin_object().field("ok", true).field("pending", static_cast<uint64_t>(routes_.pending() + neighbours_.pending() + links_.pending() + forwards_.pending())).end_object();
     return std::move(w).take();
   }
-  return failure(make_error(Code::invalid, "unknown op \"" + *op + "\" (status, bgp, routes, resync)"));
+  return failure(make_error(Code::invalid, "unknown op \"" + *op + "\" (status, bgp, routes, need, resync)"));
 }
 
 std::string Daemon::status() {

@@ -35,17 +35,13 @@ class Convergence(case.LabCase):
 
     def lose(self, member, what):
         """The host is gone without a word: no packet leaves it any more."""
-        self.wait_for_bfd()
+        self.racks.wait_for_bfd()
         blocks, since = self.blocks(member), time.time()
         member.cut()
         times = self.times(blocks, since, removed=True)
         self.tell(f"{what}, BFD of 3 x 300 ms", times)
         self.assertLess(max(times.values()), 10, "BFD saw it, not the hold time of 240 s")
         return blocks
-
-    def wait_for_bfd(self):
-        wait_for("BFD watches every session of the rack", lambda: [peer["status"] for peer in self.racks.routers["r1"].ask("show bfd peers json")] == ["up"] * 4,
-                 deadline=60)
 
     def test_a_host_is_cut_off_and_comes_back_and_dies(self):
         member = self.racks.member("a")

@@ -19,8 +19,6 @@ class Faults(case.LabCase):
     def found(self, *etcd_arguments):
         self.racks = Racks(self.lab, HOSTS, etcd_arguments=etcd_arguments)
         self.etcd = self.racks.etcd
-        for member in self.racks.members:
-            member.host.write("/etc/firn/routed.json", '{"resync": 5}')
         self.racks.found("--mode", "vxlan")
         self.addresses = self.racks.start(bgp=False)
         for member in self.racks.members:

@@ -5,6 +5,7 @@ import case
 import cni
 from bgp_test import HOST4, make_rack
 from lab import Traffic, wait_for
+from probe import Probe
 from routers import Frr
 
 
@@ -54,7 +55,7 @@ class Restarts(case.LabCase):
         self.restart(lambda routed: self.assertEqual(routed.terminate(), 0))
 
     def test_a_killed_bird_is_started_again_and_the_router_keeps_the_route(self):
-        traffic = Traffic(self.tor, self.addresses[0], 6000)
+        probe = Probe((self.tor, None), (self.host, "/run/netns/c1"), self.addresses[0])
         before = self.firn.sessions()
         self.host.run("kill", "-KILL", self.firn.bird_pid())
         seen_down = False
@@ -69,8 +70,8 @@ class Restarts(case.LabCase):
         wait_for("the sessions come back", back, deadline=60)
         self.assertNotEqual(self.firn.sessions(), before)
         wait_for("the router has the refreshed route", lambda: self.block in self.router.prefixes("ipv4"))
-        sent, received = traffic.stop()
-        self.assertEqual(sent, received)
+        result = probe.stop()
+        self.assertEqual(result.lost, 0, result)
 
 
 if __name__ == "__main__":

@@ -111,15 +111,11 @@ class Process:
 
 
 class Traffic:
-    """A packet every 10 ms from a host, or from a container of it, to an address: `count` of them, or until stopped."""
+    """`count` packets, one every 10 ms, from a host, or from a container of it, to an address that answers. See also probe.py."""
 
     def __init__(self, host, address, count, netns=None):
         inside = ["nsenter", f"--net={netns}"] if netns else []
         self.process = host.start("ping", *inside, "ping", "-n", "-q", "-i", "0.01", "-c", count, address)
-
-    def stop(self):
-        self.process.signal(signal.SIGINT)
-        return self.result()
 
     def result(self):
         """(sent, received), when the last answer is there."""

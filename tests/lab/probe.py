@@ -19,9 +19,14 @@ QUIET = 0.3  # after so long without a packet nothing more is on its way
 
 
 class Result:
-    def __init__(self, sent, received, gaps):
-        self.sent, self.lost = sent, sent - received
-        self.gaps = gaps  # (seconds after the first packet, how many were lost in a row)
+    def __init__(self, sent, seen):
+        """seen: pairs of the first and the last number of packets that arrived in a row, wherever."""
+        self.sent, self.lost, self.gaps, following = sent, 0, [], 0
+        for first, last in sorted(seen) + [[sent, sent]]:
+            if first > following:
+                self.lost += first - following
+                self.gaps.append((following / RATE, first - following))
+            following = max(following, last + 1)
 
     def __str__(self):
         where = ", ".join(f"{count} at {at:.2f} s" for at, count in self.gaps[:8])
@@ -29,14 +34,16 @@ class Result:
 
 
 class Probe:
-    """Packets to an address in another place. A place is (host, path of a network namespace in it, or None for the host's own)."""
+    """Packets to an address in another place, or in any of several. A place is (host, path of a network namespace in it, or None for
+    the host's own)."""
 
-    def __init__(self, source, sink, address):
-        self.receiver = self._start("probe-receive", sink, "receive", address)
-        while "listening" not in self.receiver.log():  # what is sent before would count as lost
-            if not self.receiver.alive():
-                raise AssertionError(f"the receiver does not listen: {self.receiver.log()}")
-            time.sleep(0.01)
+    def __init__(self, source, sinks, address):
+        self.receivers = [self._start("probe-receive", sink, "receive", address) for sink in (sinks if isinstance(sinks, list) else [sinks])]
+        for receiver in self.receivers:
+            while "listening" not in receiver.log():  # what is sent before would count as lost
+                if not receiver.alive():
+                    raise AssertionError(f"the receiver does not listen: {receiver.log()}")
+                time.sleep(0.01)
         self.sender = self._start("probe-send", source, "send", address)
 
     @staticmethod
@@ -46,12 +53,11 @@ class Probe:
         return host.start(name, *inside, sys.executable, "-B", pathlib.Path(__file__).resolve(), *arguments)
 
     def stop(self):
-        for process in (self.sender, self.receiver):
+        for process in (self.sender, *self.receivers):
             if process.terminate(60) != 0:
                 raise AssertionError(f"{process.name} failed: {process.log()}")
-        sent, seen = (json.loads(process.log().splitlines()[-1]) for process in (self.sender, self.receiver))
-        gaps = seen["gaps"] + ([(seen["last"] / RATE, sent - 1 - seen["last"])] if seen["last"] < sent - 1 else [])
-        return Result(sent, seen["received"], gaps)
+        sent, *seen = (json.loads(process.log().splitlines()[-1]) for process in (self.sender, *self.receivers))
+        return Result(sent, sum(seen, []))
 
 
 class Ending:
@@ -92,22 +98,20 @@ def receive(address, ending):
     link.bind((address, PORT))
     link.settimeout(QUIET)
     print("listening", flush=True)
-    seen, first = {}, None
+    seen = set()
     while True:
         try:
-            number = NUMBER.unpack(link.recv(64))[0]
+            seen.add(NUMBER.unpack(link.recv(64))[0])
         except socket.timeout:
             if ending:
                 break
-            continue
-        first = first or time.monotonic()
-        seen.setdefault(number, time.monotonic() - first)
-    gaps, before = [], -1
+    rows = []
     for number in sorted(seen):
-        if number > before + 1:
-            gaps.append((seen.get(before, 0.0), number - before - 1))
-        before = number
-    print(json.dumps({"received": len(seen), "last": before, "gaps": gaps}))
+        if rows and rows[-1][1] == number - 1:
+            rows[-1][1] = number
+        else:
+            rows.append([number, number])
+    print(json.dumps(rows))
 
 
 if __name__ == "__main__":

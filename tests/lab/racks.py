@@ -181,6 +181,11 @@ class Racks:
             for address in member.addresses:
                 wait_for(f"{member.name}'s session from {address} is established", lambda m=member, a=address: m.router.established(a), deadline=60)
 
+    def wait_for_bfd(self):
+        sessions = 2 * sum(member.rack == "r1" for member in self.members)
+        wait_for("BFD watches every session of the rack",
+                 lambda: [peer["status"] for peer in self.routers["r1"].ask("show bfd peers json")] == ["up"] * sessions, deadline=60)
+
     def all_reach_all(self, addresses, payload=(56, 56), deadline=30):
         for member in self.members:
             for name, of in addresses.items():

@@ -196,8 +196,8 @@ TEST_F(FirnctlTest, InitMakesAHostOnce) {
     EXPECT_EQ(info.st_mode & 07777, 0600u);
   }
   EXPECT_EQ(good({"node", "list"}),
-            "NAME     ADDRESSES                 AS        LABELS    JOINED\n"
-            "node-a   192.0.2.11,2001:db8::11   default   rack=r1   TIME\n");
+            "NAME     ADDRESSES                 AS        LABELS    JOINED                 ALIVE   BLOCKS\n"
+            "node-a   192.0.2.11,2001:db8::11   default   rack=r1   TIME   -       0\n");
   EXPECT_THAT(good(command), HasSubstr("initialised already"));
   EXPECT_THAT(good({"init"}), HasSubstr("initialised already"));
 

@@ -32,8 +32,8 @@ class AcrossTest : public ::testing::Test {
           model::encode(
               model::Node{.name = name, .machine_id = "m", .addresses = {}, .labels = {}, .as_number = {}, .joined_at = 1}));
     ASSERT_TRUE(create_pool(*cluster, make_pool("web", "10.0.0.0/24", 26)).ok());
-    ASSERT_TRUE(claim_block(*cluster, "a", "web", routed, std::nullopt, 1).ok());
-    ASSERT_TRUE(claim_block(*cluster, "b", "web", routed, std::nullopt, 1).ok());
+    ASSERT_TRUE(claim_block(*cluster, {"a"}, "web", routed, std::nullopt, 1).ok());
+    ASSERT_TRUE(claim_block(*cluster, {"b"}, "web", routed, std::nullopt, 1).ok());
     ASSERT_TRUE(mirror(*cluster, *node, "a").ok());
     Options options;
     options.boot_id = "boot";
@@ -44,7 +44,7 @@ class AcrossTest : public ::testing::Test {
     endpoint.netns = "/run/netns/" + container;
     ASSERT_TRUE(allocator->lease(endpoint, routed, {from_pool("web")}).ok());
   }
-  void publish_here() { ASSERT_TRUE(publish_all(*cluster, "a", *endpoints_to_publish(*node)).ok()); }
+  void publish_here() { ASSERT_TRUE(publish_all(*cluster, model::Identity{.name = "a"}, *endpoints_to_publish(*node)).ok()); }
   void elsewhere(const std::string& on, const std::string& container, const std::string& address) {
     model::Endpoint endpoint = make_endpoint(container);
     endpoint.boot_id = "boot";
@@ -74,18 +74,18 @@ TEST_F(AcrossTest, EndpointsArePublishedInBatchesAndOnlyTheDifference) {
     endpoint.boot_id = "boot";
     many[model::handle_of(endpoint)] = model::encode(endpoint);
   }
-  auto done = publish_all(*cluster, "a", many);
+  auto done = publish_all(*cluster, model::Identity{.name = "a"}, many);
   ASSERT_TRUE(done.ok()) << done.error().message;
   EXPECT_EQ(done->written, 250u);
   EXPECT_EQ(keys_below(*below, "published/a/").size(), 250u);
   many.erase("app/c7/eth0");
   many["app/c8/eth0"] = many["app/c9/eth0"];
-  done = publish_all(*cluster, "a", many);
+  done = publish_all(*cluster, model::Identity{.name = "a"}, many);
   EXPECT_EQ(done->written, 1u);
   EXPECT_EQ(done->erased, 1u);
-  EXPECT_EQ(publish_all(*cluster, "a", many)->written, 0u);
-  EXPECT_EQ(publish(*cluster, "a", {{"app/c1/eth0", std::nullopt}, {"app/c1/eth1", "x"}})->erased, 1u);
-  EXPECT_EQ(publish_all(*cluster, "nobody", many).error().code, Code::not_found);
+  EXPECT_EQ(publish_all(*cluster, model::Identity{.name = "a"}, many)->written, 0u);
+  EXPECT_EQ(publish(*cluster, model::Identity{.name = "a"}, {{"app/c1/eth0", std::nullopt}, {"app/c1/eth1", "x"}})->erased, 1u);
+  EXPECT_EQ(publish_all(*cluster, model::Identity{.name = "nobody"}, many).error().code, Code::not_found);
   EXPECT_THAT(keys_below(*below, "published/nobody/"), IsEmpty());
   EXPECT_EQ(*unpublish_node(*cluster, "a"), 249u);
 }
@@ -96,7 +96,7 @@ TEST_F(AcrossTest, APublicationThatBreaksOffIsCompletedByTheNext) {
   for (const bool written : {false, true}) {
     test::LimitedStore dying(*below);
     dying.break_at(1, written);
-    EXPECT_FALSE(publish_all(dying, "a", *endpoints_to_publish(*node)).ok());
+    EXPECT_FALSE(publish_all(dying, model::Identity{.name = "a"}, *endpoints_to_publish(*node)).ok());
     publish_here();
     EXPECT_THAT(problems(), IsEmpty());
     ASSERT_TRUE(unpublish_node(*cluster, "a").ok());
@@ -165,7 +165,7 @@ TEST_F(AcrossTest, EveryContradictionIsFoundAndTheSafeOnesAreFixed) {
           HasSubstr("published-without-node gone *: has published 1 endpoints"), HasSubstr("publication-missing app/y/eth0 *"),
           HasSubstr("publication-stale app/ended/eth0 *")));
   erase(*below, keys::claim("web", net("10.0.0.0/27")));
-  const auto report = fix_across(*cluster, *node, "a");
+  const auto report = fix_across(*cluster, *node, model::Identity{.name = "a"});
   ASSERT_TRUE(report.ok()) << report.error().message;
   std::vector<std::string> fixed;
   for (const Problem& one : report->fixed) fixed.emplace_back(to_string(one.kind));
@@ -181,7 +181,7 @@ TEST_F(AcrossTest, APoolThatWasLeftHalfWayIsCompleted) {
   put(*below, keys::pool("new"), model::encode(pool));
   put(*below, keys::claim("old", net("10.1.0.0/26")), model::encode(model::Claim{net("10.1.0.0/26"), "old", "b", routed, 1}));
   EXPECT_THAT(problems(), ElementsAre(HasSubstr("pool-incomplete new *: takes blocks over from old")));
-  EXPECT_EQ(fix_across(*cluster, *node, "a")->left.size(), 0u);
+  EXPECT_EQ(fix_across(*cluster, *node, model::Identity{.name = "a"})->left.size(), 0u);
   EXPECT_THAT(keys_below(*below, "claim/new/"), ElementsAre(keys::claim("new", net("10.1.0.0/26"))));
 }
 

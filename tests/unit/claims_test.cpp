@@ -26,6 +26,17 @@ class ClaimsTest : public ::testing::Test {
   void reserve(const std::string& cidr) {
     put(*cluster, keys::reservation(net(cidr)), model::encode(model::Reservation{net(cidr), "router"}));
   }
+  // The first blocks of the pool 10.0.0.0/16, for node x.
+  void claim_first(const std::string& pool, unsigned count) {
+    const auto done = cluster->transact([&](kv::Transaction& tx) -> Status {
+      for (unsigned i = 0; i < count; ++i) {
+        const Prefix prefix = Prefix::of(ip("10.0.0.0").plus(64 * i), 26);
+        tx.put(keys::claim(pool, prefix), model::encode(model::Claim{prefix, pool, "x", routed, 0}));
+      }
+      return {};
+    });
+    ASSERT_TRUE(done.ok());
+  }
   std::string claim(const std::string& node_name, const std::string& pool, std::optional<Address> wanted = std::nullopt,
                     model::Use use = routed) {
     const auto claimed = claim_block(*cluster, {node_name}, pool, use, wanted, 1);
@@ -108,21 +119,27 @@ TEST_F(ClaimsTest, TheLowestUnclaimedBlockIsClaimed) {
   EXPECT_EQ(claim("a", "web"), "10.0.0.4/31");
 }
 
+TEST_F(ClaimsTest, InALargePoolEveryNodeHasPlacesOfItsOwn) {
+  ASSERT_TRUE(create_pool(*cluster, make_pool("web", "10.0.0.0/16", 26)).ok());
+  claim_first("web", 31);
+  EXPECT_EQ(claim("a", "web"), "10.0.7.192/26") << "the lowest, as long as it is among the first";
+  const std::string one = claim("a", "web"), two = claim("b", "web");
+  EXPECT_THAT((std::vector{one, two}), ::testing::Each(::testing::AllOf(::testing::StartsWith("10.0."), ::testing::Ne("10.0.8.0/26"))));
+  EXPECT_NE(one, two);
+}
+
 TEST_F(ClaimsTest, ManyClaimsAndLargeReservations) {
   ASSERT_TRUE(create_pool(*cluster, make_pool("web", "10.0.0.0/16", 26)).ok());
-  const auto done = cluster->transact([&](kv::Transaction& tx) -> Status {
-    for (unsigned i = 0; i < 700; ++i) {
-      const Prefix prefix = Prefix::of(ip("10.0.0.0").plus(64 * i), 26);
-      tx.put(keys::claim("web", prefix), model::encode(model::Claim{prefix, "web", "a", routed, 0}));
-    }
-    return {};
-  });
-  ASSERT_TRUE(done.ok());
-  EXPECT_EQ(claim("b", "web"), "10.0.175.0/26");
-  EXPECT_EQ(claim("b", "web"), "10.0.175.64/26");
+  claim_first("web", 700);
   reserve("10.0.175.128/25");
   reserve("10.0.176.0/20");
+  reserve("10.0.192.64/26");
+  reserve("10.0.192.128/25");
+  for (const char* rest : {"10.0.193.0/24", "10.0.194.0/23", "10.0.196.0/22", "10.0.200.0/21", "10.0.208.0/20", "10.0.224.0/19"}) reserve(rest);
+  EXPECT_EQ(claim("b", "web"), "10.0.175.0/26") << "every claim is read before a pool is called full";
+  EXPECT_EQ(claim("b", "web"), "10.0.175.64/26");
   EXPECT_EQ(claim("b", "web"), "10.0.192.0/26");
+  EXPECT_THAT(claim("b", "web"), HasSubstr("every block of pool web"));
   ASSERT_TRUE(create_pool(*cluster, make_pool("six", "fd00::/48", 122)).ok());
   reserve("fd00::/49");
   EXPECT_EQ(claim("b", "six"), "fd00:0:0:8000::/122");
