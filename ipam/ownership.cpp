@@ -120,10 +120,7 @@ Result<std::vector<std::string>> drop_blocks(kv::Store& node, const std::vector<
   auto done = node.transact([&](kv::Transaction& tx) -> Status {
     holders.clear();
     for (const auto& [block, owner, revision] : lost) {
-      model::Pool of_block;
-      of_block.name = block.pool;
-      of_block.cidr = block.prefix;
-      auto here = holders_here(tx, of_block);
+      auto here = holders_here(tx, block.pool, block.prefix);
       if (!here) return std::move(here).error();
       holders.insert(holders.end(), here->begin(), here->end());
       tx.erase(keys::block(block.use, block.pool, block.prefix));
