@@ -64,7 +64,7 @@ class Frr(Router):
     def received(self, prefix):
         """What came with the best path of a prefix: next hop, AS path, communities of both sorts, MED."""
         family = "ipv6" if ":" in prefix else "ipv4"
-        path = self.ask(f"show bgp {family} unicast {prefix} json")["paths"][0]
+        path = next(p for p in self.ask(f"show bgp {family} unicast {prefix} json")["paths"] if p.get("bestpath", {}).get("overall"))
         hops = sorted(hop["ip"] for hop in path["nexthops"] if hop.get("scope", "global") == "global")
         return {"next_hop": hops, "as_path": [int(n) for n in path["aspath"]["string"].split()],
                 "communities": path.get("community", {}).get("list", []), "large": path.get("largeCommunity", {}).get("list", []),
