@@ -5,6 +5,7 @@
 #include <ostream>
 
 #include "cli/bgp.hpp"
+#include "cli/filter_text.hpp"
 #include "cli/kind.hpp"
 #include "cli/parse.hpp"
 #include "lib/model/bgp.hpp"
@@ -20,21 +21,32 @@ struct Change {
   std::string name;
   std::optional<Address> address;
   std::optional<uint32_t> as_number;
-  std::optional<std::string> node, interface, source, password_file;
-  std::optional<int> port, multihop, hold_time, keepalive_time, connect_retry, graceful_restart_time;
-  std::optional<bool> ttl_security, passive, graceful_restart, bfd;
+  std::optional<Labels> node_selector;
+  std::optional<Prefix> range;
+  std::optional<std::string> node, interface, source, password_file, local_as, med, max_prefixes_action;
+  std::optional<int> port, multihop, hold_time, keepalive_time, connect_retry, graceful_restart_time, long_lived_stale_time;
+  std::optional<int> allow_own_as, prepend, max_prefixes;
+  std::optional<bool> ttl_security, passive, graceful_restart, bfd, long_lived_graceful_restart, both_families, extended_next_hop;
+  std::optional<bool> reflect, keep_next_hop;
+  std::optional<std::vector<std::string>> communities, import_filters, export_filters;
   std::optional<std::vector<model::PrefixRule>> import_rules, export_rules;
-
-  bool empty() const {
-    return !address && !as_number && !node && !interface && !source && !password_file && !port && !multihop && !hold_time &&
-           !keepalive_time && !connect_retry && !graceful_restart_time && !ttl_security && !passive && !graceful_restart && !bfd &&
-           !import_rules && !export_rules;
-  }
 };
 
 template <class To, class From>
 void give(To& to, const std::optional<From>& from) {
   if (from) to = static_cast<To>(*from);
+}
+
+// '' takes the value away.
+template <class T, class Parse>
+Status give_or_take(std::optional<T>& to, const std::optional<std::string>& text, Parse parse, std::string_view option) {
+  if (!text) return {};
+  to.reset();
+  if (text->empty()) return {};
+  auto value = parse(*text);
+  if (!value) return std::move(value).error().context(option);
+  to = *value;
+  return {};
 }
 
 Status apply(const Change& change, model::BgpPeer& peer) {
@@ -59,22 +71,61 @@ Status apply(const Change& change, model::BgpPeer& peer) {
   give(peer.bfd, change.bfd);
   give(peer.import_rules, change.import_rules);
   give(peer.export_rules, change.export_rules);
-  if (!change.source) return {};
-  peer.source.reset();
-  if (change.source->empty()) return {};
-  auto source = Address::parse(*change.source);
-  if (!source) return std::move(source).error().context("--source");
-  peer.source = *source;
-  return {};
+  give(peer.node_selector, change.node_selector);
+  give(peer.range, change.range);
+  give(peer.long_lived_graceful_restart, change.long_lived_graceful_restart);
+  give(peer.long_lived_stale_time, change.long_lived_stale_time);
+  give(peer.both_families, change.both_families);
+  give(peer.extended_next_hop, change.extended_next_hop);
+  give(peer.reflect, change.reflect);
+  give(peer.keep_next_hop, change.keep_next_hop);
+  give(peer.allow_own_as, change.allow_own_as);
+  give(peer.prepend, change.prepend);
+  give(peer.max_prefixes, change.max_prefixes);
+  give(peer.communities, change.communities);
+  give(peer.import_filters, change.import_filters);
+  give(peer.export_filters, change.export_filters);
+  if (change.max_prefixes_action) {
+    auto action = model::parse_limit_action(*change.max_prefixes_action);
+    if (!action) return std::move(action).error().context("--max-prefixes-action");
+    peer.max_prefixes_action = *action;
+  }
+  if (auto given = give_or_take(peer.source, change.source, Address::parse, "--source"); !given) return given;
+  if (auto given = give_or_take(peer.local_as, change.local_as, parse_as_number, "--local-as"); !given) return given;
+  return give_or_take(peer.med, change.med, parse_uint32, "--med");
 }
 
 Error wrong(std::string text) { return make_error(Code::invalid, std::move(text)); }
+
+Status check_policy(const model::BgpPeer& peer) {
+  if (peer.long_lived_graceful_restart && !peer.graceful_restart)
+    return wrong("/long_lived_graceful_restart: needs graceful_restart");
+  if (peer.extended_next_hop && !(peer.family() == Family::v6 && peer.both_families))
+    return wrong("/extended_next_hop: is for IPv4 routes over an IPv6 session, with both_families");
+  if (peer.keep_next_hop && !peer.reflect)
+    return wrong("/keep_next_hop: is of routes of other hosts, which only --reflect passes on");
+  if (peer.prepend > 0 && peer.local_as == peer.as_number)
+    return wrong("/prepend: a router of the same AS would take our AS in the path for a loop");
+  return {};
+}
 
 // What the record's codec does not know: combinations that no router accepts.
 Status validate(const model::BgpPeer& peer) {
   if (auto good = model::decode_bgp_peer(model::encode(peer)); !good) return std::move(good).error();
   if (auto good = check_as_number(peer.as_number); !good) return wrong("/as_number: " + good.error().message);
-  const Address& a = peer.address;
+  if (peer.local_as) {
+    if (auto good = check_as_number(*peer.local_as); !good) return wrong("/local_as: " + good.error().message);
+  }
+  if (!peer.node.empty() && !peer.node_selector.empty()) return wrong("/node_selector: stands instead of a node, not beside it");
+  if (auto good = check_policy(peer); !good) return good;
+  if (peer.range) {
+    const Address& first = peer.range->address();
+    if (peer.range->length() == 0 || first.is_multicast() || first.is_loopback() || first.is_link_local())
+      return wrong("/range: " + peer.range->to_string() + " cannot be that of routers");
+    if (peer.port != 179) return wrong("/port: does not go with a range, whose routers connect to us");
+    if (!peer.interface.empty()) return wrong("/interface: does not go with a range");
+  }
+  const Address& a = peer.range ? peer.range->address() : peer.address;
   if (a.is_multicast() || a.is_unspecified() || a.is_loopback()) return wrong("/address: " + a.to_string() + " cannot be a router");
   if (a.is_link_local() && peer.interface.empty())
     return wrong("/interface: is needed, because " + a.to_string() + " is link-local");
@@ -96,13 +147,20 @@ Status validate(const model::BgpPeer& peer) {
   for (const auto& [field, rules] : {std::pair("/import_rules", &peer.import_rules), {"/export_rules", &peer.export_rules}}) {
     for (size_t i = 0; i < rules->size(); ++i) {
       const model::PrefixRule& rule = (*rules)[i];
-      if (rule.within.family() != a.family()) {
+      if (!peer.carries(rule.within.family())) {
         return wrong(field + ("/" + std::to_string(i)) + ": rule '" + rule_text(rule) +
                      "': one session carries the family of its own address, " + a.to_string());
       }
     }
   }
   return {};
+}
+
+std::string where_text(const model::BgpPeer& peer) { return peer.range ? peer.range->to_string() : peer.address.to_string(); }
+
+std::string nodes_text(const model::BgpPeer& peer) {
+  if (!peer.node.empty()) return peer.node;
+  return peer.node_selector.empty() ? "every" : labels_text(peer.node_selector);
 }
 
 // The node must exist, and no other peer may have this address on the same host.
@@ -112,14 +170,19 @@ Status check_against(kv::Transaction& tx, const model::BgpPeer& peer) {
     if (!node) return std::move(node).error();
     if (!*node) return make_error(Code::not_found, "/node: there is no node " + peer.node + "; 'firnctl node list' shows them");
   }
+  if (auto good = check_communities_exist(tx, "/communities", peer.communities); !good) return good;
+  if (auto good = check_filters_exist(tx, "/import_filters", peer.import_filters); !good) return good;
+  if (auto good = check_filters_exist(tx, "/export_filters", peer.export_filters); !good) return good;
   auto peers = list_records(tx, model::keys::bgp_peers, model::decode_bgp_peer);
   if (!peers) return std::move(peers).error();
   for (const model::BgpPeer& other : *peers) {
-    const bool together = other.node.empty() || peer.node.empty() || other.node == peer.node;
-    if (other.name == peer.name || !together || other.address != peer.address || other.port != peer.port ||
-        other.interface != peer.interface)
+    // By labels they may be on the same host or not; BIRD's configuration is checked once more on each.
+    const bool labelled = !other.node_selector.empty() || !peer.node_selector.empty();
+    const bool together = !labelled && (other.node.empty() || peer.node.empty() || other.node == peer.node);
+    if (other.name == peer.name || !together || other.address != peer.address || other.range != peer.range ||
+        other.port != peer.port || other.interface != peer.interface)
       continue;
-    return make_error(Code::conflict, "peer " + other.name + " has the address " + other.address.to_string() +
+    return make_error(Code::conflict, "peer " + other.name + " has the address " + where_text(other) +
                                           " already; change it with 'firnctl bgp peer set " + other.name + "'");
   }
   return {};
@@ -155,7 +218,9 @@ Result<Exit> add(const Context& context, const Change& change) {
   model::BgpPeer peer;
   peer.name = change.name;
   if (auto good = model::check_peer_name(peer.name); !good) return std::move(good).error();
-  if (!change.address || !change.as_number) return wrong(change.address ? "--as: is required" : "--address: is required");
+  if (change.address && change.range) return wrong("--range: stands instead of --address, not beside it");
+  if ((!change.address && !change.range) || !change.as_number)
+    return wrong(change.as_number ? "--address: is required, or --range" : "--as: is required");
   if (auto applied = apply(change, peer); !applied) return std::move(applied).error();
   if (auto good = validate(peer); !good) return as_option(std::move(good).error());
   auto cluster = context.cluster_store();
@@ -167,12 +232,12 @@ Result<Exit> add(const Context& context, const Change& change) {
     return make_error(Code::exists, "peer " + peer.name + " exists with other values; change it with 'firnctl bgp peer set'");
   if (auto stored = store(**cluster, peer); !stored) return as_option(std::move(stored).error());
   warn(context, peer);
-  return context.done("peer " + peer.name + " added (" + peer.address.to_string() + " AS " + std::to_string(peer.as_number) + ")",
+  return context.done("peer " + peer.name + " added (" + where_text(peer) + " AS " + std::to_string(peer.as_number) + ")",
                       model::encode(peer));
 }
 
-Result<Exit> set(const Context& context, const Change& change) {
-  if (change.empty()) return wrong("nothing to set; 'firnctl bgp peer set --help' shows what can be");
+Result<Exit> set(const Context& context, const Change& change, bool any) {
+  if (!any) return wrong("nothing to set; 'firnctl bgp peer set --help' shows what can be");
   auto cluster = context.cluster_store();
   if (!cluster) return std::move(cluster).error();
   auto peer = find(**cluster, change.name);
@@ -207,11 +272,15 @@ std::string flags_text(const model::BgpPeer& peer) {
   if (peer.passive) out.emplace_back("passive");
   if (peer.bfd) out.emplace_back("bfd");
   if (!peer.graceful_restart) out.emplace_back("no-graceful-restart");
+  if (peer.long_lived_graceful_restart) out.emplace_back("long-lived");
+  if (peer.both_families) out.emplace_back("both-families");
+  if (peer.reflect) out.emplace_back("reflect");
+  if (peer.max_prefixes > 0) out.push_back("max " + std::to_string(peer.max_prefixes));
   return join(out, ",");
 }
 
 std::vector<std::string> row(const model::BgpPeer& peer) {
-  return {peer.address.to_string(), std::to_string(peer.as_number), peer.node.empty() ? "every" : peer.node, flags_text(peer)};
+  return {where_text(peer), std::to_string(peer.as_number), nodes_text(peer), flags_text(peer)};
 }
 
 Result<Exit> list(const Context& context) {
@@ -235,8 +304,12 @@ Result<Exit> show(const Context& context, const std::string& name) {
   const auto yes_no = [](bool flag) { return flag ? "yes" : "no"; };
   const auto seconds = [](int value) { return std::to_string(value) + " s"; };
   Sheet sheet;
-  sheet.line("Name", peer->name).line("Address", peer->address.to_string()).line("Port", std::to_string(peer->port));
-  sheet.line("AS", std::to_string(peer->as_number)).line("Node", peer->node.empty() ? "every" : peer->node);
+  sheet.line("Name", peer->name)
+      .line(peer->range ? "Range" : "Address", where_text(*peer))
+      .line("Port", std::to_string(peer->port));
+  sheet.line("AS", std::to_string(peer->as_number)).line("Nodes", nodes_text(*peer));
+  sheet.line("Local AS", peer->local_as ? std::to_string(*peer->local_as) : "the node's");
+  if (peer->allow_own_as > 0) sheet.line("Own AS in paths", "accepted " + std::to_string(peer->allow_own_as) + " times");
   sheet.line("Interface", peer->interface).line("Source", peer->source ? peer->source->to_string() : "");
   sheet.line("Password file", peer->password_file);
   sheet.line("Multihop", peer->multihop == 0 ? "no" : std::to_string(peer->multihop) + " hops");
@@ -245,15 +318,34 @@ Result<Exit> show(const Context& context, const std::string& name) {
   sheet.line("Keepalive time", peer->keepalive_time == 0 ? "a third of the hold time" : seconds(peer->keepalive_time));
   sheet.line("Connect retry", seconds(peer->connect_retry));
   sheet.line("Graceful restart", peer->graceful_restart ? "yes, " + seconds(peer->graceful_restart_time) : "no");
-  sheet.line("Import", rules_text(peer->import_rules)).line("Export", rules_text(peer->export_rules));
+  if (peer->long_lived_graceful_restart) sheet.line("Long-lived", "yes, " + seconds(peer->long_lived_stale_time));
+  sheet.line("Families", peer->both_families ? "both in one session" : "that of the address");
+  if (peer->extended_next_hop) sheet.line("Extended next hop", "yes");
+  sheet.line("Reflect", peer->reflect ? (peer->keep_next_hop ? "yes, next hop kept" : "yes, next hop self") : "no");
+  sheet.line("Max prefixes", peer->max_prefixes == 0 ? "no limit"
+                                                     : std::to_string(peer->max_prefixes) + ", then " +
+                                                           std::string(to_string(peer->max_prefixes_action)));
+  sheet.line("Communities", join(peer->communities, ", "));
+  if (peer->prepend > 0) sheet.line("Prepend", std::to_string(peer->prepend) + " times");
+  if (peer->med) sheet.line("MED", std::to_string(*peer->med));
+  sheet.line("Import filters", join(peer->import_filters, ", ")).line("Export filters", join(peer->export_filters, ", "));
+  // With a filter no match rejects, with rules or without.
+  const auto own = [](const std::vector<model::PrefixRule>& rules, bool filters) {
+    return rules.empty() && filters ? std::string("reject the rest") : rules_text(rules);
+  };
+  sheet.line("Import", own(peer->import_rules, !peer->import_filters.empty()));
+  sheet.line("Export", own(peer->export_rules, !peer->export_filters.empty()));
   return context.print(model::encode(*peer), sheet.text());
 }
 
-Take take_text(std::optional<std::string>& target) {
-  return [&target](const std::string& text) -> Status {
-    target = text;
-    return {};
-  };
+bool changes_something(const Change& c) {
+  const auto any = [](const auto&... member) { return (member.has_value() || ...); };
+  return any(c.address, c.as_number, c.node_selector, c.range, c.node, c.interface, c.source, c.password_file, c.local_as, c.med) ||
+         any(c.max_prefixes_action, c.port, c.multihop, c.hold_time, c.keepalive_time, c.connect_retry, c.graceful_restart_time) ||
+         any(c.long_lived_stale_time, c.allow_own_as, c.prepend, c.max_prefixes, c.ttl_security, c.passive, c.graceful_restart,
+             c.bfd) ||
+         any(c.long_lived_graceful_restart, c.both_families, c.extended_next_hop, c.reflect, c.keep_next_hop, c.communities) ||
+         any(c.import_filters, c.export_filters, c.import_rules, c.export_rules);
 }
 
 // '' stands for no rules: everything is accepted.
@@ -267,7 +359,18 @@ Take take_rules(std::optional<std::vector<model::PrefixRule>>& target) {
 void add_options(Command command, Change& c) {
   command.option("--address", "A", "Address of the router", take_address(c.address))
       .option("--as", "N", "Its AS number", take_as_number(c.as_number))
+      .option("--range", "CIDR", "Instead of an address: whoever connects from there (dynamic neighbours)",
+              [&c](const std::string& text) -> Status {
+                auto range = Prefix::parse(text);
+                if (!range) return std::move(range).error();
+                c.range = *range;
+                return {};
+              })
       .option("--node", "NODE", "Only on this node (default: on every node)", take_text(c.node))
+      .option("--selector", "KEY=VALUE,...", "Only on nodes with these labels", take_selector(c.node_selector))
+      .option("--local-as", "N", "Our AS towards it (default: the node's)", take_text(c.local_as))
+      .option("--allow-own-as", "N", "Accept paths with our AS up to N times in them (default: 0)",
+              Command::number(c.allow_own_as, 0, 10))
       .option("--port", "N", "TCP port (default: 179)", Command::number(c.port, 1, 65535))
       .option("--interface", "IF", "Interface towards it; needed for a link-local address", take_text(c.interface))
       .option("--source", "A", "Own address of the session", take_text(c.source))
@@ -285,7 +388,25 @@ void add_options(Command command, Change& c) {
       .toggle("graceful-restart", "The router keeps our routes while BIRD restarts (RFC 4724; default: yes)", c.graceful_restart)
       .option("--graceful-restart-time", "S", "For so many seconds (default: 120)",
               Command::number(c.graceful_restart_time, 1, 4095))
+      .toggle("long-lived-graceful-restart", "Keep its routes as a last resort when it stays away (RFC 9494)",
+              c.long_lived_graceful_restart)
+      .option("--long-lived-stale-time", "S", "For so many seconds (default: 3600)",
+              Command::number(c.long_lived_stale_time, 1, 16'777'215))
       .toggle("bfd", "Detect a dead path with BFD (RFC 5880)", c.bfd)
+      .toggle("both-families", "IPv4 and IPv6 over this one session", c.both_families)
+      .toggle("extended-next-hop", "IPv4 routes with IPv6 next hops (RFC 8950)", c.extended_next_hop)
+      .toggle("reflect", "Tell it other hosts' routes too, on hosts that are reflectors", c.reflect)
+      .toggle("keep-next-hop", "Those keep the owner as next hop (default: this host)", c.keep_next_hop)
+      .option("--max-prefixes", "N", "Most prefixes it may send (default: 0, no limit)",
+              Command::number(c.max_prefixes, 0, 10'000'000))
+      .option("--max-prefixes-action", "ACTION", "When it sends more: warn, block, restart (default) or disable",
+              take_text(c.max_prefixes_action))
+      .list("--community", "C", "Put on what it is told: a value, or a name of 'firnctl bgp community'",
+            take_communities(c.communities))
+      .option("--prepend", "N", "Our AS N times more in the path (default: 0)", Command::number(c.prepend, 0, 16))
+      .option("--med", "N", "MED of what it is told", take_text(c.med))
+      .list("--import-filter", "FILTER", "Of 'firnctl bgp filter', before the rules; may be repeated", take_names(c.import_filters))
+      .list("--export-filter", "FILTER", "The same for what it is told", take_names(c.export_filters))
       .list("--import", "RULE",
             "'accept|reject PREFIX [ge N] [le N]' for routes from the router; the first match decides, no match rejects",
             take_rules(c.import_rules))
@@ -324,6 +445,7 @@ void add_bgp_peer(Command& bgp, Context& context) {
       "add", "Add a router",
       "firnctl bgp peer add tor-a --address 192.0.2.1 --as 65000\n"
       "firnctl bgp peer add tor-a --address 192.0.2.1 --as 65000 --node node-a --password-file /etc/firn/tor-a.password --bfd\n"
+      "firnctl bgp peer add rack --range 192.0.2.0/24 --as 65000 --selector rack=r1 --max-prefixes 1000\n"
       "firnctl bgp peer add spine --address 198.51.100.1 --as 65100 --multihop 3 \\\n"
       "    --export 'accept 10.44.0.0/16 le 26' --import 'accept 10.0.0.0/8 ge 16 le 28'",
       [added, &context] { return add(context, *added); });
@@ -340,7 +462,7 @@ void add_bgp_peer(Command& bgp, Context& context) {
   Command set_verb = group.verb("set", "Change a router; the session restarts only if it must",
                                 "firnctl bgp peer set tor-a --hold-time 30\nfirnctl bgp peer set tor-a --no-passive --bfd\n"
                                 "firnctl bgp peer set tor-a --password-file '' --export 'accept 10.44.0.0/16 le 26'",
-                                [changed, &context] { return set(context, *changed); });
+                                [changed, &context] { return set(context, *changed, changes_something(*changed)); });
   set_verb.positional("PEER", "Name of the peer", Command::text(changed->name));
   add_options(set_verb, *changed);
 

@@ -126,6 +126,13 @@ Command& Command::positional(const std::string& value, const std::string& help, 
   return *this;
 }
 
+Command& Command::positionals(const std::string& value, const std::string& help, Take take) {
+  CLI::Option* option = node_->app->add_option(value, node_->callback_of(std::move(take), value), help);
+  option->type_name("")->required()->expected(-1)->take_all();
+  node_->positionals.push_back(value);
+  return *this;
+}
+
 Command& Command::option(const std::string& names, const std::string& value, const std::string& help, Take take) {
   const auto all = split_names(names);
   node_->app->add_option(names, node_->callback_of(std::move(take), all.back()), help)->type_name(value);

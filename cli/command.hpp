@@ -44,6 +44,8 @@ class Command {
 
   // `value`: what the help calls it ("CIDR"); for POOL, PEER, NODE and HANDLE the shell completes names that exist.
   Command& positional(const std::string& value, const std::string& help, Take take, Need need = Need::required);
+  // One or more; each value is taken on its own.
+  Command& positionals(const std::string& value, const std::string& help, Take take);
   // `names`: "-o,--output" or "--as".
   Command& option(const std::string& names, const std::string& value, const std::string& help, Take take);
   // May be given several times; each value is taken on its own.

@@ -48,6 +48,7 @@ BirdView read_bird(const json::Value& bird) {
   for (const json::Value& item : *sessions) {
     Session session;
     session.peer = text_of(item["peer"]);
+    session.kind = text_of(item["kind"]);
     session.address = text_of(item["address"]);
     session.state = text_of(item["state"]);
     session.since = text_of(item["since"]);
@@ -58,6 +59,7 @@ BirdView read_bird(const json::Value& bird) {
     if (const auto channels = item["channels"].array()) {
       for (const json::Value& channel : *channels) {
         session.imported += number_of(channel["imported"]);
+        session.filtered += number_of(channel["filtered"]);
         session.exported += number_of(channel["exported"]);
       }
     }

@@ -13,10 +13,10 @@
 namespace firn::cli {
 
 struct Session {
-  std::string peer, address, state, since, last_error;
+  std::string peer, kind, address, state, since, last_error;
   int64_t as_number = 0;
   bool established = false;
-  int64_t imported = 0, exported = 0;  // prefixes, over all channels
+  int64_t imported = 0, filtered = 0, exported = 0;  // prefixes, over all channels
   std::vector<Prefix> announced;
   std::string announced_error;  // why `announced` is not known
 };

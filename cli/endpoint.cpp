@@ -1,8 +1,10 @@
-// firnctl endpoint: the attachments of this host.
+// firnctl endpoint: the attachments of this host, and those that all hosts have published.
 #include <algorithm>
+#include <ostream>
 
 #include "cli/nouns.hpp"
 #include "cli/parse.hpp"
+#include "ipam/across.hpp"
 
 namespace firn::cli {
 
@@ -35,6 +37,25 @@ Result<Exit> list(const Context& context, const std::string& network) {
   }
   return context.print(encode_all(*all), table,
                        network.empty() ? "no endpoints on this host" : "no endpoints of network " + network + " on this host");
+}
+
+// As hosts have published them.
+Result<Exit> list_all(const Context& context, const std::string& network) {
+  auto cluster = context.cluster_store();
+  if (!cluster) return std::move(cluster).error();
+  auto across = ipam::read_across(**cluster);
+  if (!across) return std::move(across).error();
+  Table table({"HOST", "CONTAINER", "INTERFACE", "NETWORK", "ADDRESSES", "POD", "CREATED"});
+  json::Writer w;
+  w.begin_array();
+  for (const auto& [host, e] : across->endpoints) {
+    if (!network.empty() && e.network != network) continue;
+    table.add({host, container_text(e), e.ifname, e.network, join(e.addresses), pod_text(e), time_text(e.created_at)});
+    w.begin_object().field("node", host).key("endpoint").raw(model::encode(e)).end_object();
+  }
+  for (const auto& [key, why] : across->damaged) context.err << "firnctl: left out: " << printable(why.message) << "\n";
+  return context.print(w.end_array().text(), table,
+                       network.empty() ? "no endpoints are published" : "no endpoints of network " + network + " are published");
 }
 
 // By handle, address, or container id (whole, or its unique beginning); several interfaces of one container are all shown.
@@ -95,13 +116,19 @@ Result<Exit> show(const Context& context, const std::string& what) {
 }  // namespace
 
 void add_endpoint(Command& root, Context& context) {
-  Command group = root.group("endpoint", "Containers attached to this host");
+  Command group = root.group("endpoint", "Containers attached to this host, and to all");
 
-  auto network = std::make_shared<std::string>();
+  struct List {
+    std::string network;
+    bool all = false;
+  };
+  auto args = std::make_shared<List>();
   group
-      .verb("list", "List the endpoints", "firnctl endpoint list\nfirnctl endpoint list --network web -o json",
-            [network, &context] { return list(context, *network); })
-      .option("--network", "NAME", "Only of this CNI network", Command::text(*network));
+      .verb("list", "List the endpoints",
+            "firnctl endpoint list\nfirnctl endpoint list --network web -o json\nfirnctl endpoint list --all",
+            [args, &context] { return args->all ? list_all(context, args->network) : list(context, args->network); })
+      .option("--network", "NAME", "Only of this CNI network", Command::text(args->network))
+      .flag("--all", "Of every host, as they have published them", args->all);
 
   auto what = std::make_shared<std::string>();
   group

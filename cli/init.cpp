@@ -196,7 +196,7 @@ Status write_node(const Context& context, const Args& args, model::Identity& sel
   auto committed = cluster.transact([&](kv::Transaction& tx) -> Status {
     const auto known = tx.get(model::keys::node(args.name));
     if (!known) return known.error();
-    model::Node record{args.name, self.machine_id, args.addresses, args.labels, std::nullopt, context.clock.unix_seconds()};
+    model::Node record{args.name, self.machine_id, args.addresses, args.labels, std::nullopt, context.clock.unix_seconds(), 0, {}};
     if (*known) {
       auto stored = model::decode_node(**known);
       if (!stored) return std::move(stored).error().context("the record of node " + args.name);

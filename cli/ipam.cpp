@@ -173,14 +173,23 @@ Result<Exit> release(const Context& context, Release args) {
 }  // namespace
 
 void add_ipam(Command& root, Context& context) {
-  Command group = root.group("ipam", "Addresses of this host");
+  Command group = root.group("ipam", "Addresses of this host, and of all");
 
-  auto shown = std::make_shared<std::optional<Address>>();
+  struct Show {
+    std::optional<Address> address;
+    bool all = false;
+  };
+  auto shown = std::make_shared<Show>();
   group
       .verb("show", "Show pools and blocks with their use, or one address",
-            "firnctl ipam show\nfirnctl ipam show --address 10.44.0.7",
-            [shown, &context] { return *shown ? show_address(context, **shown) : show(context); })
-      .option("--address", "A", "Show who holds this address", take_address(*shown));
+            "firnctl ipam show\nfirnctl ipam show --all\nfirnctl ipam show --address 10.44.0.7",
+            [shown, &context]() -> Result<Exit> {
+              if (shown->all && shown->address) return make_error(Code::invalid, "--all and --address exclude each other");
+              if (shown->all) return show_across(context);
+              return shown->address ? show_address(context, *shown->address) : show(context);
+            })
+      .option("--address", "A", "Show who holds this address", take_address(shown->address))
+      .flag("--all", "Of the whole cluster, by host", shown->all);
 
   auto args = std::make_shared<Release>();
   group

@@ -10,6 +10,8 @@ namespace firn::cli {
 void add_ipam_check(Command& ipam, Context& context);
 void add_ipam_reset(Command& ipam, Context& context);
 void add_ipam_dump(Command& ipam, Context& context);
+// `ipam show --all`: pools and their use on every host.
+Result<Exit> show_across(const Context& context);
 
 // The interfaces that firn made in the current network namespace and that are not waiting for their deletion; by their alias.
 struct LiveInterface {

@@ -1,7 +1,10 @@
-// firnctl ipam check: does the node store agree with itself, with the cluster and with what is alive here?
+// firnctl ipam check: does the node store agree with itself, with the cluster and with what is alive here? With --all: do the hosts
+// agree with each other?
+#include <iterator>
 #include <ostream>
 
 #include "cli/ipam.hpp"
+#include "ipam/across.hpp"
 #include "ipam/check.hpp"
 
 namespace firn::cli {
@@ -62,23 +65,48 @@ Result<Place> look_around(const Context& context) {
   return place;
 }
 
-Result<Exit> check(const Context& context) {
+// The cluster store for what is between hosts; there is nothing to compare without one.
+Result<kv::Store*> shared(const Context& context, const Place& place) {
+  if (place.cluster != nullptr) return place.cluster.get();
+  return make_error(Code::io, "this host has no cluster state in " + context.state_dir + "; run 'firnctl init' first");
+}
+
+void append(std::vector<ipam::Problem>& to, std::vector<ipam::Problem> more) {
+  to.insert(to.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
+}
+
+Result<Exit> check(const Context& context, bool all) {
   auto place = look_around(context);
   if (!place) return std::move(place).error();
   auto problems = ipam::check(*place->node, place->surroundings);
   if (!problems) return std::move(problems).error();
+  if (all) {
+    auto cluster = shared(context, *place);
+    if (!cluster) return std::move(cluster).error();
+    auto between = ipam::check_across(**cluster, *place->node, place->surroundings.self.name);
+    if (!between) return std::move(between).error();
+    append(*problems, std::move(*between));
+  }
   context.print(problems_json(*problems), problems->empty() ? "no problems\n" : problems_text(*problems));
   if (problems->empty()) return Exit::ok;
-  context.err << problems->size() << (problems->size() == 1 ? " problem" : " problems")
-              << " found; 'firnctl ipam check --fix' repairs the fixable ones\n";
+  context.err << problems->size() << (problems->size() == 1 ? " problem" : " problems") << " found; 'firnctl ipam check"
+              << (all ? " --all" : "") << " --fix' repairs the fixable ones\n";
   return Exit::problems;
 }
 
-Result<Exit> fix(const Context& context) {
+Result<Exit> fix(const Context& context, bool all) {
   auto place = look_around(context);
   if (!place) return std::move(place).error();
   auto report = ipam::fix(*place->node, place->surroundings, context.clock);
   if (!report) return std::move(report).error();
+  if (all) {
+    auto cluster = shared(context, *place);
+    if (!cluster) return std::move(cluster).error();
+    auto between = ipam::fix_across(**cluster, *place->node, place->surroundings.self);
+    if (!between) return std::move(between).error();
+    append(report->fixed, std::move(between->fixed));
+    append(report->left, std::move(between->left));
+  }
   json::Writer w;
   w.begin_object().key("fixed").raw(problems_json(report->fixed)).key("left").raw(problems_json(report->left)).end_object();
   std::string text;
@@ -104,10 +132,15 @@ Result<std::vector<LiveInterface>> live_interfaces(netlink::Kernel& kernel) {
 }
 
 void add_ipam_check(Command& ipam, Context& context) {
-  auto repair = std::make_shared<bool>(false);
-  ipam.verb("check", "Look for leaked, lost and doubly held addresses", "firnctl ipam check\nfirnctl ipam check --fix",
-            [repair, &context] { return *repair ? fix(context) : check(context); })
-      .flag("--fix", "Repair what can be repaired; an address that something alive may use is never freed", *repair);
+  struct Args {
+    bool repair = false, all = false;
+  };
+  auto args = std::make_shared<Args>();
+  ipam.verb("check", "Look for leaked, lost and doubly held addresses",
+            "firnctl ipam check\nfirnctl ipam check --fix\nfirnctl ipam check --all",
+            [args, &context] { return args->repair ? fix(context, args->all) : check(context, args->all); })
+      .flag("--fix", "Repair what can be repaired; an address that something alive may use is never freed", args->repair)
+      .flag("--all", "Also between hosts: what all of them have claimed and published", args->all);
 }
 
 }  // namespace firn::cli

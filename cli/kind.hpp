@@ -99,6 +99,9 @@ Kind reservation_kind();
 Kind node_kind();
 Kind bgp_settings_kind();
 Kind bgp_peer_kind();
+Kind bgp_filter_kind();
+Kind bgp_community_kind();
+Kind bgp_prefix_kind();
 
 const std::vector<Kind>& all_kinds();
 // By its name or its word, also with an s behind it. Code::invalid with the nearest one.

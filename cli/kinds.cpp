@@ -17,6 +17,11 @@ std::string lowered(std::string_view text) {
   return out;
 }
 
+std::string plural(const std::string& word) {
+  if (word.ends_with('y')) return word.substr(0, word.size() - 1) + "ies";
+  return word + (word.ends_with('x') ? "es" : "s");
+}
+
 }  // namespace
 
 bool is_one_of(const std::vector<std::string>& words, std::string_view word) {
@@ -24,7 +29,8 @@ bool is_one_of(const std::vector<std::string>& words, std::string_view word) {
 }
 
 const std::vector<Kind>& all_kinds() {
-  static const std::vector<Kind> kinds = {pool_kind(), reservation_kind(), node_kind(), bgp_settings_kind(), bgp_peer_kind()};
+  static const std::vector<Kind> kinds = {pool_kind(), reservation_kind(), node_kind(), bgp_settings_kind(),
+                                          bgp_peer_kind(), bgp_filter_kind(), bgp_community_kind(), bgp_prefix_kind()};
   return kinds;
 }
 
@@ -41,7 +47,7 @@ Result<const Kind*> find_kind(std::string_view word) {
   std::vector<std::string> words;
   for (const Kind& kind : all_kinds()) {
     words.push_back(kind.word());
-    if (wanted == words.back() || wanted == words.back() + "s") return &kind;
+    if (wanted == words.back() || wanted == plural(words.back())) return &kind;
   }
   return make_error(Code::invalid, "there is no kind '" + std::string(word.substr(0, 64)) + "'" + suggestion(word, words));
 }

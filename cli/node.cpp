@@ -102,6 +102,8 @@ Result<Exit> show(const Context& context, const std::string& name) {
   Sheet sheet;
   sheet.line("Name", node->name).line("This host", node->name == stores->name ? "yes" : "no");
   sheet.line("Addresses", join(node->addresses)).line("AS", as_text(*node)).line("Labels", labels_text(node->labels));
+  if (node->drain)
+    sheet.line("Drained", "since " + time_text(node->drain->since) + ", grace " + std::to_string(node->drain->grace) + " s");
   sheet.line("Machine id", node->machine_id).line("Joined", time_text(node->joined_at));
   sheet.line("Generation", std::to_string(node->generation));
   sheet.line("Alive", alive_text(state) + (state.beat ? ", since " + time_text(state.beat->since) : ""));
@@ -183,7 +185,7 @@ Kind node_kind() {
   d.kind.name = "Node";
   d.kind.name_field = "name";
   d.kind.metadata = {"labels"};
-  d.kind.status = {"machine_id", "joined_at", "generation"};
+  d.kind.status = {"machine_id", "joined_at", "generation", "drain"};
   d.kind.keys = model::keys::nodes;
   d.kind.key = [](const std::string& name) -> Result<std::string> {
     if (auto good = model::check_object_name("node name", name); !good) return std::move(good).error();
@@ -207,6 +209,8 @@ void add_node(Command& root, Context& context) {
   node.verb("show", "Show one node (default: this host)", "firnctl node show\nfirnctl node show node-b",
             [name, &context] { return show(context, *name); })
       .positional("NODE", "Its name", Command::text(*name), Need::optional);
+
+  add_node_drain(node, context);
 
   auto change = std::make_shared<Change>();
   node.verb("set", "Change a node (default: this host)",

@@ -10,6 +10,7 @@ void add_init(Command& root, Context& context);
 void add_join(Command& root, Context& context);
 void add_cluster(Command& root, Context& context);
 void add_node(Command& root, Context& context);
+void add_node_drain(Command& node, Context& context);
 void add_pool(Command& root, Context& context);
 void add_reservation(Command& root, Context& context);
 void add_ipam(Command& root, Context& context);

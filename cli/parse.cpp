@@ -74,6 +74,12 @@ Result<int> parse_number(std::string_view text, int least, int most) {
   return static_cast<int>(*value);
 }
 
+Result<uint32_t> parse_uint32(std::string_view text) {
+  const auto value = digits(text);
+  if (!value || *value > UINT32_MAX) return expected(text, "a number up to 4294967295");
+  return static_cast<uint32_t>(*value);
+}
+
 Result<uint32_t> parse_as_number(std::string_view text) {
   const auto dot = text.find('.');
   std::optional<uint64_t> value = digits(text.substr(0, dot));
@@ -185,6 +191,12 @@ Error as_option(Error error) {
   static const std::pair<std::string_view, std::string_view> others[] = {{"as_number", "--as"},
                                                                          {"import_rules", "--import"},
                                                                          {"export_rules", "--export"},
+                                                                         {"import_filters", "--import-filter"},
+                                                                         {"export_filters", "--export-filter"},
+                                                                         {"node_selector", "--selector"},
+                                                                         {"communities", "--community"},
+                                                                         {"rules", "--rule"},
+                                                                         {"values", "--value"},
                                                                          {"addresses", "--address"},
                                                                          {"labels", "--label"},
                                                                          {"name", "NAME"},
@@ -199,6 +211,21 @@ Error as_option(Error error) {
   }
   error.message.replace(0, colon, option);
   return error;
+}
+
+Take take_text(std::optional<std::string>& target) {
+  return [&target](const std::string& text) -> Status {
+    target = text;
+    return {};
+  };
+}
+
+Take take_texts(std::optional<std::vector<std::string>>& target) {
+  return [&target](const std::string& text) -> Status {
+    if (!target) target.emplace();
+    target->push_back(text);
+    return {};
+  };
 }
 
 Take take_address(std::optional<Address>& target) {

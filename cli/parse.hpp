@@ -18,6 +18,7 @@ namespace firn::cli {
 using Labels = std::map<std::string, std::string>;
 
 Result<int> parse_number(std::string_view text, int least, int most);
+Result<uint32_t> parse_uint32(std::string_view text);
 // "65001", or asdot "1.10" (RFC 5396). Not 0, 23456 or 4294967295 (RFC 7607, 6793, 7300).
 Result<uint32_t> parse_as_number(std::string_view text);
 Status check_as_number(uint32_t number);
@@ -41,6 +42,8 @@ std::string join(const std::vector<Address>& addresses);
 Error as_option(Error error);
 
 // Take a value of such a type into a member.
+Take take_text(std::optional<std::string>& target);
+Take take_texts(std::optional<std::vector<std::string>>& target);
 Take take_address(std::optional<Address>& target);
 Take take_addresses(std::vector<Address>& target);
 Take take_prefix(Prefix& target);

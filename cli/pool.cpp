@@ -4,6 +4,7 @@
 #include "cli/kind.hpp"
 #include "cli/nouns.hpp"
 #include "cli/parse.hpp"
+#include "cli/pool.hpp"
 #include "ipam/pools.hpp"
 #include "lib/model/keys.hpp"
 #include "lib/model/names.hpp"
@@ -54,7 +55,12 @@ Result<model::Pool> find(const std::vector<model::Pool>& pools, const std::strin
 }
 
 std::string scope(const model::Pool& pool) { return pool.node_only ? "this host" : "cluster"; }
-std::string state(const model::Pool& pool) { return pool.disabled ? "disabled" : "enabled"; }
+std::string state(const model::Pool& pool) {
+  std::string out = pool.disabled ? "disabled" : "enabled";
+  if (pool.shrinking_to) out += ", shrinking to " + pool.shrinking_to->to_string();
+  if (!pool.moving_from.empty()) out += ", taking over " + join(pool.moving_from, " ");
+  return out;
+}
 
 // How its blocks are reached from other hosts: "vxlan cross-subnet", "bgp", "direct no-advertise".
 std::string routing(const model::Pool& pool) {
@@ -243,7 +249,7 @@ Kind pool_kind() {
   Description<model::Pool> d;
   d.kind.name = "Pool";
   d.kind.name_field = "name";
-  d.kind.status = {"node_only", "overhead"};
+  d.kind.status = {"node_only", "overhead", "shrinking_to", "moving_from"};
   d.kind.keys = model::keys::pools;
   d.kind.key = [](const std::string& name) -> Result<std::string> {
     if (auto good = model::check_object_name("pool name", name); !good) return std::move(good).error();
@@ -313,6 +319,8 @@ void add_pool(Command& root, Context& context) {
       .verb("delete", "Delete a pool that nobody uses; otherwise the holders are named", "firnctl pool delete web",
             [removed, &context] { return remove(context, *removed); })
       .positional("POOL", "Name of the pool", Command::text(*removed));
+
+  add_pool_reshape(group, context);
 }
 
 }  // namespace firn::cli

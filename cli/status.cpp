@@ -71,7 +71,7 @@ Result<Exit> status(const Context& context) {
     auto settings = get_record(**cluster, model::keys::bgp_settings, model::decode_bgp_settings);
     if (!settings) return std::move(settings).error();
     if (*record) {
-      const uint32_t as_number = (*record)->as_number.value_or(settings->value_or(model::BgpSettings{}).as_number);
+      const uint32_t as_number = model::as_number_of(settings->value_or(model::BgpSettings{}), **record);
       identity += ", " + join((*record)->addresses) + ", AS " + std::to_string(as_number);
       screen.json.field("as_number", as_number);
     }

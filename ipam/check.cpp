@@ -381,6 +381,13 @@ std::string_view to_string(ProblemKind kind) {
     case ProblemKind::available_stale: return "available-stale";
     case ProblemKind::namespace_gone: return "namespace-gone";
     case ProblemKind::interface_without_endpoint: return "interface-without-endpoint";
+    case ProblemKind::address_in_two_places: return "address-in-two-places";
+    case ProblemKind::claim_without_node: return "claim-without-node";
+    case ProblemKind::published_outside_block: return "published-outside-block";
+    case ProblemKind::published_without_node: return "published-without-node";
+    case ProblemKind::publication_missing: return "publication-missing";
+    case ProblemKind::publication_stale: return "publication-stale";
+    case ProblemKind::pool_incomplete: return "pool-incomplete";
   }
   return "unknown";
 }
@@ -397,6 +404,18 @@ Result<std::vector<Problem>> check(kv::Store& node, const Surroundings& surround
   });
   if (!done) return std::move(done).error();
   return Checker(store, *cluster, surroundings).run();
+}
+
+FixReport fix_report(std::vector<Problem> before, std::vector<Problem> after) {
+  FixReport report;
+  report.left = std::move(after);
+  for (Problem& problem : before) {
+    const bool remains = std::any_of(report.left.begin(), report.left.end(), [&](const Problem& left) {
+      return left.kind == problem.kind && left.object == problem.object;
+    });
+    if (!remains) report.fixed.push_back(std::move(problem));
+  }
+  return report;
 }
 
 Result<FixReport> fix(kv::Store& node, const Surroundings& surroundings, const Clock& clock) {
@@ -437,17 +456,9 @@ Result<FixReport> fix(kv::Store& node, const Surroundings& surroundings, const C
     // A pool or claim that cannot be copied is in the check afterwards, too.
     static_cast<void>(mirror(*surroundings.cluster, node, surroundings.self.name));
   }
-  FixReport report;
   auto after = check(node, surroundings);
   if (!after) return std::move(after).error();
-  report.left = std::move(*after);
-  for (Problem& problem : *before) {
-    const bool remains = std::any_of(report.left.begin(), report.left.end(), [&](const Problem& left) {
-      return left.kind == problem.kind && left.object == problem.object;
-    });
-    if (!remains) report.fixed.push_back(std::move(problem));
-  }
-  return report;
+  return fix_report(std::move(*before), std::move(*after));
 }
 
 }  // namespace firn::ipam

@@ -33,6 +33,14 @@ enum class ProblemKind {
   available_stale,             // a full or missing block that leases look at
   namespace_gone,              // the endpoint's container is gone, and was not detached
   interface_without_endpoint,  // an interface of firn's that no record tells of
+  // Between hosts (across.hpp).
+  address_in_two_places,    // two hosts use it
+  claim_without_node,       // its owner is not a node of the cluster
+  published_outside_block,  // in use on a host that has not claimed its block
+  published_without_node,   // copies of a host that is none
+  publication_missing,      // other hosts do not know an endpoint of this one
+  publication_stale,        // they know it otherwise, or one that is gone
+  pool_incomplete,          // a split or a merge that was interrupted
 };
 std::string_view to_string(ProblemKind kind);
 
@@ -60,6 +68,8 @@ struct FixReport {
   std::vector<Problem> fixed;
   std::vector<Problem> left;  // as a check afterwards finds it
 };
+// What was found before and is not found any more is fixed.
+FixReport fix_report(std::vector<Problem> before, std::vector<Problem> after);
 Result<FixReport> fix(kv::Store& node, const Surroundings& surroundings, const Clock& clock);
 
 // For a store file that itself is damaged (opening or reading it says so): moves its files to

@@ -6,6 +6,7 @@
 
 #include "ipam/block.hpp"
 #include "ipam/identity.hpp"
+#include "ipam/loans.hpp"
 #include "ipam/records.hpp"
 #include "ipam/unclaimed.hpp"
 #include "lib/model/keys.hpp"
@@ -54,6 +55,18 @@ Result<std::optional<model::Claim>> claim_at(kv::Transaction& tx, const std::str
   return std::optional<model::Claim>(std::move(*claim));
 }
 
+// The first loan of an address inside the block.
+Result<std::optional<model::Claim>> loans_in(kv::Transaction& tx, const std::string& pool, const Prefix& block) {
+  auto entries = tx.range(keys::claims_of(pool), 2, keys::claim(pool, block));
+  if (!entries) return std::move(entries).error();
+  for (const kv::Entry& entry : *entries) {
+    auto claim = records::read_claim(entry.key, entry.value);
+    if (!claim) return std::move(claim).error();
+    if (claim->prefix != block && block.contains(claim->prefix)) return std::optional(std::move(*claim));
+  }
+  return std::optional<model::Claim>();
+}
+
 Result<std::vector<model::Claim>> claims_in(kv::Transaction& tx, const std::string& prefix, const std::string& node) {
   auto entries = tx.range(prefix);
   if (!entries) return std::move(entries).error();
@@ -98,6 +111,12 @@ Result<model::Claim> claim_block(kv::Store& cluster, const model::Identity& self
                                     : "serves " + std::string(to_string(claim.use)) + " containers; a block has one use";
         return make_error(Code::conflict, "block " + prefix.to_string() + " of pool " + pool_name + " " + why);
       }
+      auto lent = loans_in(tx, pool_name, prefix);
+      if (!lent) return std::move(lent).error();
+      if (*lent) {
+        return make_error(Code::conflict, "block " + prefix.to_string() + " of pool " + pool_name + " is nobody's, but " +
+                                              (*lent)->prefix.to_string() + " of it is still lent to node " + (*lent)->node);
+      }
     } else {
       auto reserved = records::reserved(tx);
       if (!reserved) return std::move(reserved).error();
@@ -123,7 +142,7 @@ Result<kv::Revision> give_up_block(kv::Store& cluster, const model::Claim& claim
                         "block " + claim.prefix.to_string() + " of pool " + claim.pool + " is owned by node " + (*existing)->node);
     }
     tx.erase(keys::claim(claim.pool, claim.prefix));
-    return {};
+    return note_return(tx, claim);
   });
 }
 

@@ -7,6 +7,7 @@
 #include "ipam/records.hpp"
 #include "ipam/reshape.hpp"
 #include "lib/model/keys.hpp"
+#include "lib/model/loan.hpp"
 
 namespace firn::ipam {
 namespace {
@@ -18,6 +19,9 @@ Result<bool> rests(kv::Transaction& tx, const Prefix& prefix, const std::optiona
   auto lease = tx.range(keys::leases, 1, keys::lease(prefix.address()));
   if (!lease) return std::move(lease).error();
   if (!lease->empty() && lease->front().key <= keys::lease(prefix.last())) return false;
+  auto lent = tx.range(keys::lent, 1, keys::lent_address(prefix.address()));
+  if (!lent) return std::move(lent).error();
+  if (!lent->empty() && lent->front().key <= keys::lent_address(prefix.last())) return false;
   if (!block) return true;
   return free_count(*block) == prefix.count() &&
          std::all_of(block->free.begin(), block->free.end(), [&](const model::FreeRun& run) { return run.released_at <= cooled; });

@@ -7,6 +7,7 @@
 #include "ipam/pools.hpp"
 #include "ipam/records.hpp"
 #include "lib/model/keys.hpp"
+#include "lib/model/loan.hpp"
 
 namespace firn::ipam {
 namespace {
@@ -23,6 +24,7 @@ struct ClusterState {
   std::map<std::string, model::Pool> pools;         // with their overhead, as the node store has them
   std::map<std::string, std::string> reservations;  // key -> record
   std::vector<model::Claim> claims;                 // of this node, under the pools' names of now
+  std::vector<model::Claim> loans;                  // of single addresses to other nodes
 };
 
 Result<ClusterState> read_cluster(kv::Store& cluster, const std::string& node) {
@@ -45,6 +47,7 @@ Result<ClusterState> read_cluster(kv::Store& cluster, const std::string& node) {
       auto claim = records::read_claim(entry.key, entry.value);
       if (!claim) return std::move(claim).error();
       if (claim->node == node) out.claims.push_back(records::as_of_now(*pools, std::move(*claim)));
+      else if (claim->prefix.is_host()) out.loans.push_back(std::move(*claim));
     }
     for (model::Pool& pool : *pools) {
       pool.overhead = pool.mode == model::RoutingMode::vxlan ? model::vxlan_overhead(*underlay) : 0;
@@ -113,6 +116,8 @@ class Copy {
     if (auto done = rename(); !done) return done;
     if (auto done = pools(); !done) return done;
     if (auto done = reservations(); !done) return done;
+    // Before the first lease from a block that is adopted.
+    if (auto done = loans(); !done) return done;
     return adopt();
   }
 
@@ -181,6 +186,22 @@ class Copy {
     return {};
   }
 
+  // What of this host's blocks is lent, as the cluster says: this store may be a new one.
+  Status loans() {
+    for (const model::Claim& loan : state_.loans) {
+      const bool ours = std::any_of(state_.claims.begin(), state_.claims.end(),
+                                    [&](const model::Claim& claim) { return claim.prefix.contains(loan.prefix); });
+      if (!ours) continue;
+      const std::string key = keys::lent_address(loan.prefix.address());
+      auto there = tx_.get(key);
+      if (!there) return std::move(there).error();
+      if (there->has_value()) continue;
+      changed = true;
+      tx_.put(key, model::encode(model::Lent{loan.prefix.address(), loan.pool, loan.node}));
+    }
+    return {};
+  }
+
   Status adopt() {
     for (const model::Claim& claim : state_.claims) {
       const model::Pool* pool = named(wanted_, claim.pool);
@@ -216,7 +237,8 @@ class Copy {
 
 }  // namespace
 
-Result<std::vector<std::string>> holders_here(kv::Transaction& tx, const std::string& pool, const Prefix& inside) {
+Result<std::vector<std::string>> holders_here(kv::Transaction& tx, const std::string& pool, const Prefix& inside,
+                                              const std::optional<Prefix>& except) {
   auto leases = tx.range(keys::leases, 0, keys::lease(inside.address()));
   if (!leases) return std::move(leases).error();
   std::vector<std::string> out;
@@ -224,7 +246,8 @@ Result<std::vector<std::string>> holders_here(kv::Transaction& tx, const std::st
     if (entry.key > keys::lease(inside.last())) break;
     auto lease = records::read_lease(entry.key, entry.value);
     if (!lease) return std::move(lease).error();
-    if (lease->pool == pool) out.push_back(lease->handle + " (" + lease->address.to_string() + ")");
+    if (lease->pool != pool || (except && except->contains(lease->address))) continue;
+    out.push_back(lease->handle + " (" + lease->address.to_string() + ")");
   }
   return out;
 }
@@ -269,8 +292,8 @@ Result<bool> mirror(kv::Store& cluster, kv::Store& node, const std::string& node
     if (refused) return *std::move(refused);
     return changed;
   }
-  return make_error(Code::unavailable, "the cluster store is at revision " + std::to_string(seen) + ", and this host's blocks are as of " +
-                                           std::to_string(known) +
+  return make_error(Code::unavailable, "the cluster store is at revision " + std::to_string(seen) +
+                                           ", and this host's blocks are as of " + std::to_string(known) +
                                            "; if it was restored from a copy, 'firnctl cluster accept' takes it as it is now");
 }
 

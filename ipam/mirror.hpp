@@ -20,8 +20,9 @@ Result<bool> mirror(kv::Store& cluster, kv::Store& node, const std::string& node
 // For a cluster store whose revisions are others than before, as after a restore or on another engine.
 Status forget_revision(kv::Store& node);
 
-// Who has addresses of the pool on this host that lie inside `inside`: "HANDLE (ADDRESS)".
-Result<std::vector<std::string>> holders_here(kv::Transaction& tx, const std::string& pool, const Prefix& inside);
+// Who has addresses of the pool on this host that lie inside of one prefix and not inside of the other: "HANDLE (ADDRESS)".
+Result<std::vector<std::string>> holders_here(kv::Transaction& tx, const std::string& pool, const Prefix& inside,
+                                              const std::optional<Prefix>& except = std::nullopt);
 // The first 20 of them and how many more there are: "a (10.0.0.1), b (10.0.0.2) and 7 more".
 std::string holders_text(const std::vector<std::string>& holders);
 // No address is leased: removes the pool with its blocks, as of that revision of the cluster (0: a pool of this node alone). Otherwise

@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "ipam/claims.hpp"
+#include "ipam/loans.hpp"
+#include "ipam/publish.hpp"
 #include "ipam/records.hpp"
 #include "lib/model/keys.hpp"
 
@@ -11,7 +13,7 @@ namespace {
 
 namespace keys = model::keys;
 
-constexpr size_t batch = 100;  // of the 128 keys of an etcd transaction
+constexpr size_t batch = 30;  // a loan reads and writes three keys of the 128 of an etcd transaction
 
 // Whether there was a record; refuses while the node is alive.
 Result<bool> erase_record(kv::Store& cluster, const std::string& name, bool force) {
@@ -28,7 +30,8 @@ Result<bool> erase_record(kv::Store& cluster, const std::string& name, bool forc
                             " is alive: firn-routed runs there and reaches the cluster; stop it first "
                             "('systemctl stop firn-routed', then wait half a minute), with every container that has an address");
     }
-    for (const std::string& key : {keys::node(name), keys::beat(name), keys::loss(name)}) tx.erase(key);
+    for (const std::string& key : {keys::node(name), keys::beat(name), keys::loss(name), keys::bgp_ready(name), keys::bgp_status(name)})
+      tx.erase(key);
     return {};
   });
   if (!done) return std::move(done).error();
@@ -102,12 +105,15 @@ Result<size_t> remove_node(kv::Store& cluster, const std::string& name, bool for
         if (!value->has_value()) continue;
         auto claim = records::read_claim(key, **value);
         if (!claim) return std::move(claim).error();
-        if (claim->node == name) tx.erase(key);
+        if (claim->node != name) continue;
+        tx.erase(key);
+        if (auto noted = note_return(tx, *claim); !noted) return noted;
       }
       return {};
     });
     if (!done) return std::move(done).error();
   }
+  if (auto unpublished = unpublish_node(cluster, name); !unpublished) return std::move(unpublished).error();
   return claims->size();
 }
 

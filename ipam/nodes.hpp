@@ -22,8 +22,8 @@ Result<std::map<std::string, NodeState>> node_states(kv::Store& cluster);
 // Notes that these nodes have no beat any more; one that has one, or has no record, is left out.
 Status note_lost(kv::Store& cluster, const std::vector<std::string>& nodes, int64_t now);
 
-// Removes the node: first its record, so that it claims nothing more, then its claims, in batches; how many those were. A kill
-// leaves claims without a node, and removing it again takes them. Code::conflict while it is alive, unless forced; Code::not_found.
+// Removes the node: first its record, so that it claims nothing more, then its claims, in batches, and what it has published; how
+// many claims those were. A kill leaves claims without a node, and removing it again takes them. Code::conflict while it is alive, unless forced; Code::not_found.
 Result<size_t> remove_node(kv::Store& cluster, const std::string& name, bool force);
 
 }  // namespace firn::ipam

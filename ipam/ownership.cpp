@@ -17,21 +17,30 @@ enum class Outcome { was_ours, claimed_again, lost };
 // The owner's name goes into `owner`.
 Result<Outcome> settle(kv::Transaction& tx, const model::Identity& self, const model::Block& block, int64_t now,
                        std::string& owner) {
-  const std::string key = keys::claim(block.pool, block.prefix);
-  auto value = tx.get(key);
-  if (!value) return std::move(value).error();
-  if (value->has_value()) {
+  auto pools = records::pools(tx);
+  if (!pools) return std::move(pools).error();
+  const model::Pool* pool = records::pool_with(*pools, block.prefix);
+  // While pools are split or merged the claim may be under one of the old names.
+  std::vector<std::string> names = pool == nullptr ? std::vector<std::string>() : pool->moving_from;
+  names.push_back(pool == nullptr ? block.pool : pool->name);
+  for (const std::string& name : names) {
+    const std::string key = keys::claim(name, block.prefix);
+    auto value = tx.get(key);
+    if (!value) return std::move(value).error();
+    if (!value->has_value()) continue;
     auto claim = records::read_claim(key, **value);
     if (!claim) return std::move(claim).error();
     owner = claim->node;
     return owner == self.name ? Outcome::was_ours : Outcome::lost;
   }
   if (auto known = check_identity(tx, self); !known) return std::move(known).error();
-  auto pool = records::pool(tx, block.pool);
-  if (!pool) return std::move(pool).error();
-  // Gone, or of other addresses: mirror() and `firnctl ipam check` tell of it.
-  if (!pool->has_value() || !(*pool)->cidr.contains(block.prefix)) return Outcome::was_ours;
-  tx.put(key, model::encode(model::Claim{block.prefix, block.pool, self.name, block.use, now}));
+  // Gone: mirror() and `firnctl ipam check` tell of it.
+  if (pool == nullptr) return Outcome::was_ours;
+  if (!pool->moving_from.empty()) {
+    return make_error(Code::unavailable, "pool " + pool->name + " takes blocks over from " + pool->moving_from.front() +
+                                             " just now; if that was interrupted, 'firnctl pool resume' completes it");
+  }
+  tx.put(keys::claim(pool->name, block.prefix), model::encode(model::Claim{block.prefix, pool->name, self.name, block.use, now}));
   return Outcome::claimed_again;
 }
 

@@ -5,6 +5,7 @@
 
 #include "ipam/block.hpp"
 #include "lib/model/keys.hpp"
+#include "lib/model/loan.hpp"
 
 namespace firn::ipam::records {
 namespace {
@@ -173,6 +174,13 @@ Result<std::vector<Prefix>> reserved(kv::Transaction& tx) {
     auto reservation = read_reservation(entry.key, entry.value);
     if (!reservation) return std::move(reservation).error();
     out.push_back(reservation->cidr);
+  }
+  auto lent = tx.range(model::keys::lent);
+  if (!lent) return std::move(lent).error();
+  for (const kv::Entry& entry : *lent) {
+    const auto address = parse_address_key(std::string_view(entry.key).substr(model::keys::lent.size()));
+    if (!address) return unreadable(entry.key, make_error(Code::invalid, "it names no address"));
+    out.push_back(Prefix::host(*address));
   }
   return out;
 }

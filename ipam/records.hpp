@@ -42,6 +42,7 @@ Result<std::optional<model::Block>> block(kv::Transaction& tx, const std::string
 Result<std::optional<model::Lease>> lease(kv::Transaction& tx, const Address& address);
 Result<std::optional<model::Endpoint>> endpoint(kv::Transaction& tx, std::string_view handle);
 Result<std::vector<model::Pool>> pools(kv::Transaction& tx);
+// What is never leased here: reservations, and in a node store addresses that are lent to other hosts.
 Result<std::vector<Prefix>> reserved(kv::Transaction& tx);
 // Of the cluster store: what carries encapsulated packets. Two hosts do so over IPv4 when both have such an address; one node
 // without is enough for the larger header, which is right for all. A record that cannot be read counts as one: who reads nodes for

@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 
+#include "ipam/records.hpp"
 #include "lib/base/hash.hpp"
 #include "lib/model/keys.hpp"
 
@@ -15,6 +16,13 @@ namespace keys = model::keys;
 constexpr size_t near_claims = 32;  // claims read in search of the lowest gap
 constexpr int places = 8;           // of a node's own that are looked at next
 constexpr size_t page = 512;        // claims read at a time when nothing else has helped
+
+// What the claim of that key is for: a block, or a single address that is lent.
+Result<Prefix> prefix_of(const std::string& key, const model::Pool& pool) {
+  auto prefix = records::parse_prefix_key(std::string_view(key).substr(keys::claims_of(pool.name).size()));
+  if (!prefix) return records::unreadable(key, make_error(Code::invalid, "it is not the key of a claim"));
+  return *prefix;
+}
 
 // The lowest block without a claim. Claims are sorted as their blocks are, so the first gap is it. With `most`: among that many
 // claims; nothing when they have no gap.
@@ -46,9 +54,11 @@ Result<std::optional<Prefix>> lowest_unclaimed(kv::Transaction& tx, const model:
     auto entries = tx.range(claims, at_once, from);
     if (!entries) return std::move(entries).error();
     for (const kv::Entry& entry : *entries) {
-      const std::string wanted = keys::claim(pool.name, candidate);
-      if (entry.key < wanted) continue;
-      if (entry.key != wanted) return std::optional(candidate);
+      auto taken = prefix_of(entry.key, pool);
+      if (!taken) return std::move(taken).error();
+      if (taken->last() < candidate.address()) continue;
+      // A block that nobody has is not to be had while one address of it is still lent.
+      if (!candidate.overlaps(*taken)) return std::optional(candidate);
       advance(candidate.last());
       skip_reserved();
       if (full) break;
@@ -79,9 +89,12 @@ Result<Prefix> unclaimed_block(kv::Transaction& tx, const model::Pool& pool, con
   for (int place = 0; place < places; ++place) {
     const Prefix candidate = place_of(pool, node, attempt * places + place);
     if (std::any_of(reserved.begin(), reserved.end(), [&](const Prefix& prefix) { return prefix.contains(candidate); })) continue;
-    auto claim = tx.get(keys::claim(pool.name, candidate));
-    if (!claim) return std::move(claim).error();
-    if (!claim->has_value()) return candidate;
+    auto next = tx.range(keys::claims_of(pool.name), 1, keys::claim(pool.name, candidate));
+    if (!next) return std::move(next).error();
+    if (next->empty()) return candidate;
+    auto taken = prefix_of(next->front().key, pool);
+    if (!taken) return std::move(taken).error();
+    if (!candidate.overlaps(*taken)) return candidate;
   }
   auto lowest = lowest_unclaimed(tx, pool, reserved, std::nullopt);
   if (!lowest) return std::move(lowest).error();

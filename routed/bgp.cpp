@@ -2,6 +2,7 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "lib/base/file.hpp"
@@ -13,15 +14,18 @@ namespace {
 
 namespace keys = model::keys;
 
-constexpr size_t max_password = 4096;
+constexpr size_t max_password = 4096, max_config = 16 * 1024 * 1024;
 
-Result<std::string> read_password(const model::BgpPeer& peer) {
-  const std::string what = "peer " + peer.name + ", password file " + peer.password_file;
+constexpr std::chrono::milliseconds look_every{1000};
+constexpr int64_t write_again = 3, ask_again = 5;  // seconds
+
+Result<std::string> read_password(const std::string& whose, const std::string& file) {
+  const std::string what = whose + ", password file " + file;
   struct stat info {};
-  if (::stat(peer.password_file.c_str(), &info) != 0) return errno_error(what);
+  if (::stat(file.c_str(), &info) != 0) return errno_error(what);
   if ((info.st_mode & 0077) != 0) return make_error(Code::denied, what + ": others may read it; chmod 0600 it");
-  auto text = read_file(peer.password_file, max_password);
-  if (!text) return std::move(text).error().context("peer " + peer.name);
+  auto text = read_file(file, max_password);
+  if (!text) return std::move(text).error().context(whose);
   while (!text->empty() && (text->back() == '\n' || text->back() == '\r')) text->pop_back();
   if (text->empty()) return make_error(Code::invalid, what + ": is empty");
   return text;
@@ -43,54 +47,103 @@ bird::Settings settings_from(const BirdConfig& config, const std::string& run_di
 
 }  // namespace
 
-Bgp::Bgp(loop::Loop& loop, Log& log, const Clock& clock, const BirdConfig& config, const std::string& run_dir,
-         std::function<std::vector<Prefix>()> blocks)
-    : loop_(loop), log_(log), clock_(clock), blocks_(std::move(blocks)), settings_(settings_from(config, run_dir)) {}
+Bgp::Bgp(loop::Loop& loop, Log& log, const Clock& clock, const BirdConfig& config, const std::string& run_dir, Hooks hooks)
+    : loop_(loop), log_(log), clock_(clock), hooks_(std::move(hooks)), settings_(settings_from(config, run_dir)) {}
+
+Status Bgp::read_passwords(bird::Config& config) const {
+  std::string of_hosts;
+  for (bird::ResolvedPeer& peer : config.peers) {
+    if (peer.peer.password_file.empty()) continue;
+    if (peer.host && !of_hosts.empty()) {
+      peer.password = of_hosts;
+      continue;
+    }
+    auto password = read_password(peer.host ? "sessions between hosts" : "peer " + peer.peer.name, peer.peer.password_file);
+    if (!password) return std::move(password).error();
+    peer.password = *std::move(password);
+    if (peer.host) of_hosts = peer.password;
+  }
+  return {};
+}
+
+// The sessions that the topology asks for, and those of the one before as long as they are needed.
+Status Bgp::add_hosts(bird::Config& config, const BgpRecords& read) {
+  const model::BgpSettings& settings = read.records.settings;
+  const auto& nodes = read.records.nodes;
+  auto shape = bird::shape_of(settings, nodes, read.topology);
+  if (!shape) return std::move(shape).error();
+  topology_due_.reset();
+  if (settings.topology == model::Topology::automatic) {
+    const model::BgpTopology due{*shape == bird::Shape::mesh ? model::Topology::mesh : model::Topology::reflectors};
+    if (read.topology != due) topology_due_ = due;
+  }
+  plan_ = bird::plan_of(settings, *shape, nodes);
+  plan_protocols_.clear();
+  const auto told = read.ready.find(self_.name);
+  ready_told_ = told == read.ready.end() ? std::string() : told->second;
+  config.reflector = bird::is_reflector(settings, self_);
+
+  std::vector<Address> taken;
+  for (const bird::ResolvedPeer& peer : config.peers) taken.push_back(peer.peer.address);
+  if (!held_) {
+    const auto before = read_file(settings_.config_path(), max_config);
+    held_ = before ? bird::host_protocols_in(*before) : std::set<std::string>{};
+  }
+  bird::HostSessions possible;
+  if (*shape != bird::Shape::none || !held_->empty()) possible = bird::possible_sessions(settings, self_, nodes, taken);
+  for (const std::string& note : possible.notes) log_.repeated(Level::warning, "bgp " + note, "BGP: " + note);
+
+  std::map<std::string, bool> up;
+  const bird::Report report = keeper_ == nullptr ? bird::Report{} : keeper_->report({});
+  if (report.state.phase == bird::Phase::running) {
+    for (const bird::Session& session : report.sessions) up[session.protocol] = session.established();
+  }
+  std::vector<bird::OldSession> old;
+  std::map<std::string, bird::HostSession*> not_wanted;
+  for (bird::HostSession& session : possible.sessions) {
+    const std::string protocol = bird::protocol_of(session.peer);
+    if (bird::connects(*shape, config.reflector, session.reflects)) {
+      plan_protocols_.push_back(protocol);
+      config.peers.push_back(std::move(session.peer));
+    } else if (held_->contains(protocol)) {
+      const auto it = up.find(protocol);
+      old.push_back({protocol, session.peer.peer.name, it == up.end() || it->second});
+      not_wanted.emplace(protocol, &session);
+    }
+  }
+  const std::set<std::string> kept = bird::still_needed(old, plan_, self_.name, read.ready);
+  kept_ = kept.size();
+  for (const std::string& protocol : kept) config.peers.push_back(std::move(not_wanted.at(protocol)->peer));
+  return {};
+}
 
 Result<std::optional<bird::Rendered>> Bgp::wanted(kv::Store& cluster, const std::string& node_name) {
-  const auto node = cluster.get(keys::node(node_name));
-  if (!node) return node.error();
-  if (!*node) return make_error(Code::not_found, "the cluster store has no node \"" + node_name + "\"; run firnctl init");
-  const auto record = model::decode_node((*node)->value);
-  if (!record) return record.error();
-  model::BgpSettings settings;
-  const auto stored = cluster.get(keys::bgp_settings);
-  if (!stored) return stored.error();
-  if (*stored) {
-    auto decoded = model::decode_bgp_settings((*stored)->value);
-    if (!decoded) return std::move(decoded).error().context("BGP settings");
-    settings = *decoded;
-  }
-  auto listing = cluster.range(keys::bgp_peers);
-  if (!listing) return std::move(listing).error();
-  std::vector<model::BgpPeer> peers;
-  for (const kv::Entry& entry : listing->entries) {
-    auto peer = model::decode_bgp_peer(entry.value);
-    if (!peer) return std::move(peer).error().context("record " + entry.key);
-    if (peer->node.empty() || peer->node == node_name) peers.push_back(std::move(*peer));
-  }
-  configured_ = !peers.empty();
+  auto read = read_bgp_records(cluster, node_name);
+  if (!read) return std::move(read).error();
+  self_ = read->records.self;
+  const auto& peers = read->records.peers;
+  configured_ = read->records.settings.topology != model::Topology::peers ||
+                std::any_of(peers.begin(), peers.end(), [&](const model::BgpPeer& peer) { return bird::concerns(peer, self_); });
   // Without peers nothing is started; a BIRD of an earlier run must still hear that its peers are gone.
   if (!configured_ && keeper_ == nullptr && !is_there(settings_.config_path())) return std::optional<bird::Rendered>{};
-  auto config = bird::select(settings, *record, peers);
+  auto config = bird::select(read->records);
   if (!config) return std::move(config).error();
   config->log_file = settings_.log_path();
-  auto pools = cluster.range(keys::pools);
-  if (!pools) return std::move(pools).error();
-  for (const kv::Entry& entry : pools->entries) {
-    auto pool = model::decode_pool(entry.value);
-    if (!pool) return std::move(pool).error().context("record " + entry.key);
-    if (pool->mode != model::RoutingMode::bgp) config->routed_by_firn.push_back(pool->cidr);
-    if (!pool->advertise) config->unannounced.push_back(pool->cidr);
+  config->drain = bird::drain_of(self_, clock_.unix_seconds());
+  if (auto added = add_hosts(*config, *read); !added) return std::move(added).error();
+  if (plan_protocols_.empty()) {
+    for (const bird::ResolvedPeer& peer : config->peers) {
+      if (!peer.host && !peer.peer.range) plan_protocols_.push_back(bird::protocol_of(peer));
+    }
   }
-  for (bird::ResolvedPeer& peer : config->peers) {
-    if (peer.peer.password_file.empty()) continue;
-    auto password = read_password(peer.peer);
-    if (!password) return std::move(password).error();
-    peer.password = std::move(*password);
-  }
+  if (auto done = read_passwords(*config); !done) return std::move(done).error();
   auto rendered = bird::render(*config);
   if (!rendered) return std::move(rendered).error();
+  drain_ = config->drain;
+  held_->clear();
+  for (const bird::ResolvedPeer& peer : config->peers) {
+    if (peer.host) held_->insert(bird::protocol_of(peer));
+  }
   return std::optional<bird::Rendered>(std::move(*rendered));
 }
 
@@ -105,7 +158,9 @@ void Bgp::update(kv::Store* cluster, const std::string& node_name) {
     log_.repeated(Level::error, "bgp " + reason_, "BGP: " + reason_ + "; the configuration before stays in force");
     return;
   }
-  reason_ = configured_ ? "" : "no BGP peers are configured for this node (firnctl bgp peer add)";
+  reason_ = configured_ ? ""
+                        : "no BGP peers are configured for this node (firnctl bgp peer add), and no sessions between hosts "
+                          "(firnctl bgp settings --topology)";
   if (!*rendered) return;
   if (!start_keeper()) return;
   keeper_->want(std::move(**rendered));
@@ -121,11 +176,12 @@ bool Bgp::start_keeper() {
   }
   keeper_ = *std::move(keeper);
   blocks_changed();
+  look_timer_ = loop_.every(look_every, [this] { look(); });
   return true;
 }
 
 void Bgp::blocks_changed() {
-  if (keeper_ != nullptr) keeper_->set_blocks(blocks_());
+  if (keeper_ != nullptr) keeper_->set_blocks(hooks_.blocks());
 }
 
 void Bgp::report() {
@@ -134,12 +190,62 @@ void Bgp::report() {
   std::string now;
   if (state.phase == bird::Phase::silent) now = state.daemon_error;
   else if (!state.daemon_error.empty()) now = "BIRD is not running: " + state.daemon_error;
-  else if (!state.config_error.empty()) now = "BIRD refused its configuration, the one before stays in force: " + state.config_error;
+  else if (!state.config_error.empty())
+    now = "BIRD refused its configuration, the one before stays in force: " + state.config_error;
   else if (state.in_force) now = "BIRD " + state.version + " runs with the wanted configuration";
   if (now.empty() || now == reported_) return;
   reported_ = now;
   if (state.in_force) log_.info(now);
   else log_.warning(now);
+}
+
+void Bgp::look() {
+  if (self_.name.empty()) return;
+  const bird::Report report = keeper_->report({});
+  tell_ready(report);
+  tell_topology();
+  publish(report);
+  // A session of an earlier plan may have ended by itself; a drain goes on by the clock.
+  const int64_t now = clock_.unix_seconds();
+  const bool other_drain = bird::drain_of(self_, now) != drain_;
+  if (!other_drain && (kept_ == 0 || now - asked_again_at_ < ask_again)) return;
+  asked_again_at_ = now;
+  hooks_.again();
+}
+
+void Bgp::tell_ready(const bird::Report& report) {
+  const bool running = report.state.phase == bird::Phase::running && report.state.in_force;
+  settled_ =
+      settling_.look(plan_, plan_protocols_, running ? report.sessions : std::vector<bird::Session>{}, clock_.steady()) && running;
+  const int64_t now = clock_.unix_seconds();
+  if (!settled_ || ready_told_ == plan_ || now - wrote_at_ < write_again) return;
+  wrote_at_ = now;
+  hooks_.write(keys::bgp_ready(self_.name), model::encode(model::BgpReady{self_.name, plan_}));
+}
+
+void Bgp::tell_topology() {
+  const int64_t now = clock_.unix_seconds();
+  if (!topology_due_ || now - wrote_at_ < write_again) return;
+  wrote_at_ = now;
+  log_.info("BGP: the number of hosts asks for the topology " + std::string(to_string(topology_due_->in_force)));
+  hooks_.write(std::string(keys::bgp_topology), model::encode(*topology_due_));
+}
+
+void Bgp::publish(const bird::Report& report) {
+  model::BgpStatus status;
+  status.node = self_.name;
+  status.at = clock_.unix_seconds();
+  status.bird = configured_ ? to_string(report.state.phase) : "absent";
+  status.reason = !reason_.empty()                     ? reason_
+                  : !report.state.daemon_error.empty() ? report.state.daemon_error
+                                                       : report.state.config_error;
+  status.plan = plan_;
+  status.ready = settled_;
+  status.drain = to_string(drain_);
+  put_sessions(status, report.sessions);
+  if (!publisher_.is_due(status)) return;
+  publisher_.told(status);
+  hooks_.write(keys::bgp_status(self_.name), model::encode(status));
 }
 
 Bgp::View Bgp::view(std::chrono::milliseconds patience) {
@@ -153,6 +259,10 @@ Bgp::View Bgp::view(std::chrono::milliseconds patience) {
   if (out.reason.empty()) out.reason = !out.bird.daemon_error.empty() ? out.bird.daemon_error : out.bird.config_error;
   out.sessions = std::move(report.sessions);
   out.announced = std::move(report.announced);
+  out.plan = plan_;
+  out.plan_in_place = settled_;
+  out.kept = kept_;
+  out.drain = drain_;
   return out;
 }
 

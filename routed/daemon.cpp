@@ -12,20 +12,28 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr milliseconds reap_delay{200};      // deleting many links at once costs about as much as deleting one
-constexpr milliseconds retry_delay{1000};    // after a failed listing, or while the store cannot be opened
+constexpr milliseconds reap_delay{200};    // deleting many links at once costs about as much as deleting one
+constexpr milliseconds retry_delay{1000};  // after a failed listing, or while the store cannot be opened
 
-IntakeListener listener_of(Compute& compute, std::function<void()> addresses, std::function<void()> cluster, std::function<void()> wake) {
-  return {[&compute](const std::string& handle, const model::Endpoint* endpoint) { compute.set_endpoint(handle, endpoint); },
-          [&compute](const std::string& key, const model::Block* block) { compute.set_block(key, block); }, std::move(addresses),
-          std::move(cluster), std::move(wake), [&compute] { return compute.has_containers(); }};
+IntakeListener listener_of(Compute& compute, Publisher& publisher, std::function<void()> addresses, std::function<void()> cluster,
+                           std::function<void()> wake) {
+  return {[&compute, &publisher](const std::string& handle, const model::Endpoint* endpoint) {
+            compute.set_endpoint(handle, endpoint);
+            publisher.changed(handle);
+          },
+          [&compute](const std::string& key, const model::Block* block) { compute.set_block(key, block); },
+          std::move(addresses),
+          std::move(cluster),
+          std::move(wake),
+          [&compute] { return compute.has_containers(); }};
 }
 
 }  // namespace
 
 void give_memory_back() { ::malloc_trim(0); }
 
-Daemon::Daemon(loop::Loop& loop, Log& log, const Clock& clock, const Config& config, netlink::Kernel& kernel, netlink::Monitor& monitor)
+Daemon::Daemon(loop::Loop& loop, Log& log, const Clock& clock, const Config& config, netlink::Kernel& kernel,
+               netlink::Monitor& monitor)
     : loop_(loop),
       log_(log),
       clock_(clock),
@@ -34,7 +42,7 @@ Daemon::Daemon(loop::Loop& loop, Log& log, const Clock& clock, const Config& con
       monitor_(monitor),
       intake_(loop, log, config.state_dir,
               listener_of(
-                  compute_, [this] { schedule_blocks(); },
+                  compute_, publisher_, [this] { schedule_blocks(); },
                   [this] {
                     if (cluster_ != nullptr) cluster_->look();
                     schedule_blocks();
@@ -45,14 +53,19 @@ Daemon::Daemon(loop::Loop& loop, Log& log, const Clock& clock, const Config& con
       neighbours_(kernel, clock),
       routes_(kernel, clock),
       remote_(compute_.overlay()),
-      bgp_(loop, log, clock, config.bird, config.run_dir, [this] { return compute_.blocks(); }),
+      publisher_(loop, publisher_ports()),
+      bgp_(loop, log, clock, config.bird, config.run_dir,
+           {[this] { return compute_.blocks(); },
+            [this](const std::string& key, const std::string& value) { put_record(key, value); },
+            [this] { bgp_.update(remote_.records(), self_.name); }}),
       started_at_(clock.unix_seconds()) {}
 
 Status Daemon::start() {
   if (auto made = make_directories(config_.run_dir, 0755); !made) return made;
   if (auto failed = listen()) return std::move(*failed);
-  auto cluster = ClusterThread::start(config_.state_dir, config_.node_life, [this](ClusterThread::Function fn) { loop_.post(std::move(fn)); },
-                                      {[this](const ClusterUpdate& update) { take_update(update); }, [this] { take_cluster_state(); }});
+  auto cluster =
+      ClusterThread::start(config_.state_dir, config_.node_life, [this](ClusterThread::Function fn) { loop_.post(std::move(fn)); },
+                           {[this](const ClusterUpdate& update) { take_update(update); }, [this] { take_cluster_state(); }});
   if (!cluster) return std::move(cluster).error();
   cluster_ = *std::move(cluster);
   if (auto started = intake_.start(); !started) return started;
@@ -170,7 +183,8 @@ void Daemon::take_events() {
     return;
   }
   if (events->lost) {
-    log_.repeated(Level::warning, "lost events", "the kernel dropped events (receiveBuffer is too small for this host); listing everything again");
+    log_.repeated(Level::warning, "lost events",
+                  "the kernel dropped events (receiveBuffer is too small for this host); listing everything again");
     want_resync_ = true;
     return;
   }
@@ -226,7 +240,8 @@ void Daemon::hand_over_changes() {
   const auto nobody = [](const auto&) { return false; };
   hand_over(links_, changes.links, nobody);
   hand_over(forwards_, changes.forwards, nobody);
-  hand_over(neighbours_, changes.neighbours, [this](const netlink::Neighbour& n) { return !compute_.overlay().is_device(n.index); });
+  hand_over(neighbours_, changes.neighbours,
+            [this](const netlink::Neighbour& n) { return !compute_.overlay().is_device(n.index); });
   hand_over(routes_, changes.routes, [](const netlink::Route& r) { return r.type == netlink::RouteType::unicast && !r.gateway; });
   if (compute_.dead_links() > 0) schedule_reap();
 }
@@ -255,15 +270,16 @@ void Daemon::reconcile_one(Driver<Kind>& driver, const std::string& kind, Step s
   const size_t kept_before = driver.kept();
   const Outcome outcome = driver.apply(step, [&](const auto& key, const auto& spec) {
     // Before the cluster has told what of other hosts is wanted, what an earlier run made for it stays.
-    if constexpr (std::is_same_v<Kind, RouteKind>) return compute_.is_unknown_attachment(spec.oif) || (!remote_.is_read() && spec.gateway);
+    if constexpr (std::is_same_v<Kind, RouteKind>)
+      return compute_.is_unknown_attachment(spec.oif) || (!remote_.is_read() && spec.gateway);
     else if constexpr (std::is_same_v<Kind, NeighbourKind>)
       return compute_.is_unknown_attachment(key.index) || (!remote_.is_read() && compute_.overlay().is_device(key.index));
     else return !remote_.is_read();
   });
   if (driver.kept() > kept_before && remote_.is_read()) {
     log_.repeated(Level::warning, "unknown attachment " + kind,
-                  "unknown attachment: " + std::to_string(driver.kept()) + " " + kind +
-                      "(s) of containers that " + config_.state_dir + " does not know are left alone; were they attached with another stateDir?");
+                  "unknown attachment: " + std::to_string(driver.kept()) + " " + kind + "(s) of containers that " +
+                      config_.state_dir + " does not know are left alone; were they attached with another stateDir?");
   }
   if (outcome.done + outcome.failed == 0) return;
   const bool ok = outcome.failed == 0;

@@ -7,8 +7,10 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 
@@ -16,7 +18,9 @@
 #include "lib/base/clock.hpp"
 #include "lib/control/control.hpp"
 #include "lib/http/http.hpp"
+#include "lib/json/json.hpp"
 #include "lib/loop/loop.hpp"
+#include "lib/model/loan.hpp"
 #include "lib/netlink/kernel.hpp"
 #include "routed/bgp.hpp"
 #include "routed/blocks.hpp"
@@ -29,6 +33,7 @@
 #include "routed/log.hpp"
 #include "routed/metrics.hpp"
 #include "routed/neighbours.hpp"
+#include "routed/publisher.hpp"
 #include "routed/remote.hpp"
 #include "routed/routes.hpp"
 
@@ -70,6 +75,7 @@ class Daemon {
   void schedule_reap();
   void reap();
   void schedule_blocks();
+  void put_record(const std::string& key, const std::string& value);
   void maintain();
   void learn_identity();
   void keep_fence();
@@ -81,11 +87,20 @@ class Daemon {
   void take_claims(const ClaimsOutcome& outcome);
   void give_back();
   void begin_boot();
+  Publisher::Ports publisher_ports();
   void note_failure(const std::string& topic, const Error& error);
   std::optional<Error> listen();
 
+  Result<std::string> need(json::Value root);
+  void finish_need(const std::string& name, const std::string& pool, const Result<model::Claim>& claim);
+  void borrow(const std::string& name, const std::string& pool, const std::string& why);
+  void answer_asks();
+  void answer_ask(const model::Ask& ask);
+  void take_returns();
+
   std::string status();
   std::string bgp_details();
+  std::string bgp_routes();
   Gauges gauges();
 
   loop::Loop& loop_;
@@ -102,6 +117,7 @@ class Daemon {
   NeighbourDriver neighbours_;
   RouteDriver routes_;
   Remote remote_;
+  Publisher publisher_;
   Bgp bgp_;
   Metrics metrics_;
   std::unique_ptr<control::Server> control_;
@@ -112,6 +128,16 @@ class Daemon {
   model::Identity self_;      // as the node store says; without a name before `firnctl init`
   bool reconciled_ = false;   // the first complete round is done
   bool want_resync_ = false;
+  struct Need {
+    bool working = false;
+    std::string why;  // of the last outcome, if there was no block
+    size_t turn = 0;  // which lender is asked next
+    loop::Handle timer;
+    std::chrono::steady_clock::time_point finished{};
+  };
+  std::set<std::string> lending_;  // asks that are being answered
+  bool returning_ = false;         // a job that ends returns is on its way
+  std::map<std::string, Need> needs_;  // "USE/POOL[/ADDRESS]"
   bool copy_due_ = false;     // the cluster says something that the node store may not have yet
   bool trim_due_ = false;     // a whole listing was taken in
   bool settling_ = false;     // a job that settles blocks is on its way

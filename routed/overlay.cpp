@@ -57,7 +57,8 @@ void Overlay::set_cluster(const ClusterView& view) {
   for (const auto& [name, pool] : pools_) {
     if (!pools.contains(name) && !view.unreadable.contains(model::keys::pool(name))) gone.push_back(name);
     for (const auto& [prefix, owner] : pool.claims) {
-      if (!claimed.contains({name, prefix}) && !view.unreadable.contains(model::keys::claim(name, prefix))) given_up.emplace_back(name, prefix);
+      if (!claimed.contains({name, prefix}) && !view.unreadable.contains(model::keys::claim(name, prefix)))
+        given_up.emplace_back(name, prefix);
     }
   }
   for (const auto& [name, prefix] : given_up) set_claim(name, prefix, nullptr);
@@ -304,9 +305,26 @@ std::set<Prefix> Overlay::settle() {
   return std::exchange(touched_, {});
 }
 
-size_t Overlay::claims(const std::string& pool) const {
+std::vector<std::string> Overlay::owners(const std::string& pool) const {
   const auto found = pools_.find(pool);
-  return found == pools_.end() ? 0 : found->second.claims.size();
+  std::vector<std::string> out;
+  if (found == pools_.end()) return out;
+  std::set<const Node*> owning;
+  for (const auto& [prefix, owner] : found->second.claims) {
+    if (!prefix.is_host()) owning.insert(owner);
+  }
+  for (const auto& [name, node] : nodes_) {
+    if (name != self_ && owning.contains(&node)) out.push_back(name);
+  }
+  return out;
+}
+
+size_t Overlay::claims(const std::string& pool, int length) const {
+  const auto found = pools_.find(pool);
+  if (found == pools_.end()) return 0;
+  const auto& claims = found->second.claims;
+  return static_cast<size_t>(
+      std::count_if(claims.begin(), claims.end(), [&](const auto& claim) { return claim.first.length() == length; }));
 }
 
 std::string Overlay::trouble() const {

@@ -89,7 +89,8 @@ class Overlay {
   Route route_to(const Prefix& prefix) const;
   bool is_device(int index) const;  // one of firn's vxlan links
   bool is_up(int index) const;      // a link that routes to other hosts may lead through
-  size_t claims(const std::string& pool) const;  // for routed use, of all nodes
+  std::vector<std::string> owners(const std::string& pool) const;  // other nodes that have blocks of it, in order
+  size_t claims(const std::string& pool, int length) const;  // blocks of that length for routed use, of all nodes
   size_t unreachable() const { return unreachable_.size(); }
   // The first block that no route leads to, and why; "" when there is none.
   std::string trouble() const;

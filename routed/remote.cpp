@@ -58,7 +58,8 @@ std::vector<Remote::PoolState> Remote::pools() const {
     state.own = records_.keys(claims).size();
     const auto bridged =
         std::count_if(bridged_.begin(), bridged_.end(), [&](const std::string& claim) { return claim.starts_with(claims); });
-    state.unclaimed = std::max(0.0, state.blocks - static_cast<double>(overlay_.claims(pool->name)) - static_cast<double>(bridged));
+    state.unclaimed = std::max(
+        0.0, state.blocks - static_cast<double>(overlay_.claims(pool->name, pool->block_size)) - static_cast<double>(bridged));
     out.push_back(std::move(state));
   }
   return out;
@@ -90,7 +91,8 @@ void Remote::take_whole(const ClusterUpdate& update, std::vector<Error>& unreada
     else if (key.starts_with(keys::pools)) add(records::read_pool(key, *value), view.pools);
     else if (key.starts_with(keys::nodes)) add(read_node(key, *value), view.nodes);
     if (claim && !view.unreadable.contains(key) && view.claims.back().use == model::Use::bridged) bridged_.insert(key);
-    if (!claim || (!view.unreadable.contains(key) && view.claims.back().node == self_)) records_.put(key, *value);
+    if (!claim || (!view.unreadable.contains(key) && (view.claims.back().node == self_ || view.claims.back().prefix.is_host())))
+      records_.put(key, *value);
   }
   overlay_.set_cluster(view);
 }
@@ -105,7 +107,7 @@ Status Remote::take_one(const std::string& key, const std::string* value) {
     overlay_.set_claim(name->pool, name->prefix, value == nullptr ? nullptr : &*record);
     if (value != nullptr && record->use == model::Use::bridged) bridged_.insert(key);
     else bridged_.erase(key);
-    if (value == nullptr || record->node != self_) records_.erase(key);
+    if (value == nullptr || (record->node != self_ && !record->prefix.is_host())) records_.erase(key);
     else records_.put(key, *value);
     return {};
   }

@@ -29,6 +29,8 @@ class Remote {
     size_t own = 0;                    // of this node
   };
   std::vector<PoolState> pools() const;
+  // Other nodes with blocks of the pool.
+  std::vector<std::string> owners(const std::string& pool) const { return overlay_.owners(pool); }
   // Nodes without a beat, of which nobody has noted that they are lost.
   std::vector<std::string> silent_nodes() const;
 

@@ -8,6 +8,8 @@ namespace {
 
 // The loop waits no longer than that for BIRD; a scrape not at all.
 constexpr std::chrono::milliseconds patience{10};
+// A reply has at most 8 MiB.
+constexpr size_t most_routes_told = 50'000;
 
 std::string failure(const Error& error) {
   json::Writer w;
@@ -29,14 +31,17 @@ std::string_view bird_state(const Bgp::View& view) {
 }
 
 void write_session(json::Writer& w, const bird::Session& session) {
-  w.begin_object().field("peer", bird::peer_of(session.protocol).value_or(session.protocol));
+  const auto name = bird::session_of(session.protocol);
+  w.begin_object().field("peer", name ? name->name : session.protocol);
+  w.field("kind", to_string(name ? name->kind : bird::SessionKind::peer));
   w.field("address", session.neighbor_address).field("as", session.neighbor_as);
   w.field("state", session.bgp_state.empty() ? session.state : session.bgp_state).field("established", session.established());
-  w.field("since", session.since).field_if("lastError", session.last_error);
+  w.field("since", session.since).field_if("lastError", error_in_words(session.last_error));
   w.key("channels").begin_array();
   for (const bird::Channel& channel : session.channels) {
     w.begin_object().field("family", channel.name).field("state", channel.state);
-    w.field("imported", channel.imported).field("exported", channel.exported).end_object();
+    w.field("imported", channel.imported);
+    w.field("filtered", channel.filtered).field("exported", channel.exported).end_object();
   }
   w.end_array();
 }
@@ -46,6 +51,8 @@ void write_bird(json::Writer& w, const Bgp::View& view, bool supervised) {
   w.field_if("reason", view.reason).field_if("version", view.bird.version).field("inForce", view.bird.in_force);
   w.field("restarts", view.bird.restarts);
   if (view.bird.pid > 0) w.field("pid", static_cast<int64_t>(view.bird.pid));
+  w.field_if("plan", view.plan).field("planInPlace", view.plan_in_place).field("keptSessions", static_cast<uint64_t>(view.kept));
+  w.field("drain", to_string(view.drain));
 }
 
 }  // namespace
@@ -57,13 +64,18 @@ std::string Daemon::answer(std::string_view request) {
   if (!op) return failure(op.error());
   if (*op == "status") return status();
   if (*op == "bgp") return bgp_details();
+  if (*op == "need") {
+    auto reply = need(document->root());
+    return reply ? *std::move(reply) : failure(reply.error());
+  }
+  if (*op == "routes") return bgp_routes();
   if (*op == "resync") {
     resync();
     json::Writer w;
     w.begin_object().field("ok", true).field("pending", static_cast<uint64_t>(routes_.pending() + neighbours_.pending() + links_.pending() + forwards_.pending())).end_object();
     return std::move(w).take();
   }
-  return failure(make_error(Code::invalid, "unknown op \"" + *op + "\" (status, bgp, resync)"));
+  return failure(make_error(Code::invalid, "unknown op \"" + *op + "\" (status, bgp, routes, need, resync)"));
 }
 
 std::string Daemon::status() {
@@ -107,7 +119,7 @@ std::string Daemon::bgp_details() {
   for (const bird::Session& session : view.sessions) {
     write_session(w, session);
     w.field("localAs", session.local_as).field("holdTime", session.hold_time).field("keepaliveTime", session.keepalive_time);
-    const auto told = view.announced.find(bird::peer_of(session.protocol).value_or(session.protocol));
+    const auto told = view.announced.find(session.protocol);
     if (told != view.announced.end()) {
       if (const auto& announced = told->second) {
         w.key("announced").begin_array();
@@ -123,15 +135,46 @@ std::string Daemon::bgp_details() {
   return std::move(w).take();
 }
 
+// A client asks again while this says pending: the loop does not wait for BIRD.
+std::string Daemon::bgp_routes() {
+  const auto report = bgp_.routes();
+  json::Writer w;
+  w.begin_object().field("ok", true).field("pending", report == nullptr && bgp_.view({}).running).key("sessions").begin_array();
+  if (report == nullptr) return std::move(w.end_array().end_object()).take();
+  size_t left = most_routes_told;
+  const auto entries = [&](std::string_view name, const std::vector<bird::RouteEntry>& routes) {
+    w.key(name).begin_array();
+    for (size_t i = 0; i < routes.size() && left > 0; ++i, --left) {
+      w.begin_object().field("prefix", routes[i].prefix.to_string()).field("via", routes[i].via).field("best", routes[i].best).end_object();
+    }
+    w.end_array();
+  };
+  for (const auto& [protocol, routes] : report->sessions) {
+    const auto name = bird::session_of(protocol);
+    w.begin_object().field("peer", name ? name->name : protocol);
+    w.field("kind", to_string(name ? name->kind : bird::SessionKind::peer)).field("protocol", protocol);
+    if (!routes) {
+      w.field("error", routes.error().message).end_object();
+      continue;
+    }
+    entries("accepted", routes->accepted);
+    entries("rejected", routes->rejected);
+    w.key("announced").begin_array();
+    for (size_t i = 0; i < routes->announced.size() && left > 0; ++i, --left) w.value(routes->announced[i].to_string());
+    w.end_array().end_object();
+  }
+  return std::move(w.end_array().field("complete", left > 0).end_object()).take();
+}
+
 Gauges Daemon::gauges() {
   Gauges out;
   out.routes_desired = routes_.desired();
   out.routes_actual = routes_.actual();
   out.routes_pending = routes_.pending();
   for (const bird::Session& session : bgp_.view({}).sessions) {
-    const auto name = bird::peer_of(session.protocol);
+    const auto name = bird::session_of(session.protocol);
     if (!name) continue;
-    Gauges::Peer peer{*name, session.established(), {}};
+    Gauges::Peer peer{name->kind == bird::SessionKind::peer ? name->name : session.protocol, session.established(), {}};
     for (const bird::Channel& channel : session.channels) peer.channels.push_back({channel.name, channel.imported, channel.exported});
     out.peers.push_back(std::move(peer));
   }

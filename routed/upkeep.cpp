@@ -6,6 +6,7 @@
 #include "ipam/claims.hpp"
 #include "ipam/give_back.hpp"
 #include "ipam/identity.hpp"
+#include "ipam/loans.hpp"
 #include "ipam/mirror.hpp"
 #include "ipam/nodes.hpp"
 #include "ipam/ownership.hpp"
@@ -50,6 +51,7 @@ void Daemon::learn_identity() {
   self_ = std::move(self);
   remote_.set_self(self_.name);
   cluster_->set_self(self_);
+  publisher_.everything();
 }
 
 void Daemon::maintain() {
@@ -64,8 +66,16 @@ void Daemon::maintain() {
         copy_due_ = true;
         // unavailable: what was read is older than what this host gave back; the news is on its way.
         if (!copied.error().is(Code::unavailable)) note_failure("blocks", copied.error());
+      } else if (*copied) {
+        // A loan may have come: who waits for one looks, and asks again if it was not.
+        for (auto& [name, need] : needs_) {
+          if (need.timer) need.working = false;
+          need.timer.cancel();
+        }
       }
     }
+    answer_asks();
+    take_returns();
     settle(false);
     watch_pools();
     give_back();
@@ -167,7 +177,34 @@ void Daemon::take_cluster_state() {
   // Each trouble is a topic of its own: that the cluster is refused must not wait behind the lost connection which came before.
   else note_failure("cluster " + cluster_->trouble(), make_error(Code::unavailable, cluster_->trouble()));
   keep_fence();
-  if (cluster_->present()) schedule_blocks();
+  if (!cluster_->present()) return;
+  schedule_blocks();
+  publisher_.everything();
+}
+
+Publisher::Ports Daemon::publisher_ports() {
+  return {[this](ClusterThread::Job job) { cluster_->post(std::move(job)); },
+          [this] { return cluster_ != nullptr && cluster_->present() && cluster_->trouble().empty(); },
+          [this] { return intake_.complete() && !intake_.lost() ? intake_.node() : nullptr; }, [this] { return self_; },
+          [this](const Error& why) { note_failure("publication", why); }};
+}
+
+// Of this host alone, in the cluster store. One that cannot be written now is written again by whom it is wanted by.
+void Daemon::put_record(const std::string& key, const std::string& value) {
+  if (!cluster_->present()) return;
+  cluster_->post([this, key, value](kv::Store* cluster) {
+    std::optional<Error> failure;
+    if (cluster != nullptr) {
+      const auto done = cluster->transact([&](kv::Transaction& tx) -> Status {
+        tx.put(key, value);
+        return {};
+      });
+      if (!done) failure = done.error();
+    }
+    return [this, failure = std::move(failure)] {
+      if (failure) note_failure("cluster", *failure);
+    };
+  });
 }
 
 // Blocks that are empty beyond the high-water mark, and those in the parts that pools give up, once nothing of them is leased or
@@ -175,9 +212,20 @@ void Daemon::take_cluster_state() {
 void Daemon::give_back() {
   if (giving_back_ || !cluster_->present()) return;
   const int64_t cooled = clock_.unix_seconds() - ipam::Options{}.cooldown.count();
-  const auto here = ipam::blocks_here(*intake_.node());
+  auto here = ipam::select_blocks(*intake_.node(), false);
   if (!here) return note_failure("blocks", here.error());
-  if (const auto spare = blocks_above_high_water(*here, cooled); !spare.empty() && cluster_->refused().empty()) {
+  auto loans = ipam::select_blocks(*intake_.node(), true);
+  if (!loans) return note_failure("blocks", loans.error());
+  auto spare = blocks_above_high_water(*here, cooled);
+  // A loan goes back as soon as it rests, but not before who asked for it had time to lease it.
+  std::copy_if(loans->begin(), loans->end(), std::back_inserter(spare), [&](const model::Block& loan) {
+    const std::string key = model::keys::claim(loan.pool, loan.prefix);
+    const auto entry = remote_.records()->get(key);
+    const auto claim =
+        entry && *entry ? model::decode_claim((*entry)->value) : Result<model::Claim>(make_error(Code::not_found, key));
+    return claim && claim->claimed_at <= cooled;
+  });
+  if (!spare.empty() && cluster_->refused().empty()) {
     if (const auto done = ipam::mark_unused(*intake_.node(), spare, self_.name, cooled); !done)
       return note_failure("blocks", done.error());
   }
@@ -211,8 +259,13 @@ void Daemon::watch_pools() {
 
 void Daemon::claim_ahead() {
   if (claiming_ || !cluster_->present() || clock_.steady() < claim_again_) return;
-  const auto blocks = blocks_of(*intake_.node());
+  auto blocks = ipam::select_blocks(*intake_.node(), false);
   if (!blocks) return note_failure("blocks", blocks.error());
+  const auto loans = ipam::select_blocks(*intake_.node(), true);
+  if (!loans) return note_failure("blocks", loans.error());
+  // A loan in use is a reason to look for a block, and no spare one.
+  std::copy_if(loans->begin(), loans->end(), std::back_inserter(*blocks),
+               [](const model::Block& loan) { return loan.free.empty(); });
   auto shortages = pools_without_spare(*blocks);
   if (shortages.empty()) return;
   claiming_ = true;

@@ -1,5 +1,8 @@
 #include "cni-plugin/commands/state.hpp"
 
+#include <unistd.h>
+
+#include "cni-plugin/commands/daemon_blocks.hpp"
 #include "ipam/claims.hpp"
 #include "ipam/node_store.hpp"
 #include "lib/base/file.hpp"
@@ -31,6 +34,7 @@ Outcome<std::unique_ptr<State>> State::open(const Call& call) {
   if (!store) return state_fault(store.error());
   state->clock_ = &call.clock;
   state->directory_ = call.config.state_dir;
+  state->daemon_socket_ = call.config.daemon_socket;
   state->boot_id_ = *std::move(boot_id);
   state->cooldown_ = std::chrono::seconds(call.config.ipam.cooldown);
   state->store_ = *std::move(store);
@@ -52,6 +56,10 @@ Result<Prefix> State::claim(const model::Pool& pool, model::Use use, const std::
     auto cluster = kv::open_sqlite(options);
     if (!cluster) {
       if (!cluster.error().is(Code::not_found)) return std::move(cluster).error();
+      if (::access((directory_ + "/cluster.json").c_str(), F_OK) == 0) {
+        source_ = daemon_blocks(*store_, daemon_socket_);
+        return source_(pool, use, wanted);
+      }
       return make_error(Code::exhausted, "pool " + pool.name + " has no free address in this host's blocks, and " + options.path +
                                              " is not there to claim another block from");
     }

@@ -29,7 +29,7 @@ class State {
   Result<Prefix> claim(const model::Pool& pool, model::Use use, const std::optional<Address>& wanted);
 
   const Clock* clock_ = nullptr;
-  std::string directory_, boot_id_;
+  std::string directory_, boot_id_, daemon_socket_;
   std::chrono::seconds cooldown_{60};
   std::unique_ptr<kv::Store> store_, cluster_;
   std::unique_ptr<ipam::Allocator> allocator_;

@@ -97,6 +97,13 @@ std::vector<Address> Fields::addresses(std::string_view name) {
   return out;
 }
 
+std::vector<std::string> Fields::strings(std::string_view name) {
+  auto out = object_[name].strings_or_empty();
+  if (out) return *std::move(out);
+  fail(std::move(out).error());
+  return {};
+}
+
 std::map<std::string, std::string> Fields::texts(std::string_view name) {
   std::map<std::string, std::string> out;
   const json::Value field = object_[name];
@@ -145,6 +152,13 @@ void write_texts(json::Writer& w, std::string_view name, const std::map<std::str
 void write_addresses(json::Writer& w, std::string_view name, const std::vector<Address>& addresses) {
   w.key(name).begin_array();
   for (const Address& address : addresses) w.value(address.to_string());
+  w.end_array();
+}
+
+void write_strings(json::Writer& w, std::string_view name, const std::vector<std::string>& strings) {
+  if (strings.empty()) return;
+  w.key(name).begin_array();
+  for (const std::string& text : strings) w.value(text);
   w.end_array();
 }
 

@@ -1,4 +1,4 @@
-// Helpers of the record codecs (addresses.cpp, bgp.cpp): a field reader that remembers the first error, so that a decoder
+// Helpers of the record codecs (addresses.cpp, bgp.cpp, bgp_policy.cpp): a field reader that remembers the first error, so that a decoder
 // reads as a list of its fields. Private to lib/model.
 #pragma once
 
@@ -33,6 +33,7 @@ class Fields {
   std::vector<Address> addresses(std::string_view name);
   std::map<std::string, std::string> texts(std::string_view name);
   std::vector<json::Value> list(std::string_view name);
+  std::vector<std::string> strings(std::string_view name);
   void fail(Error error);
 
   // The finished record, or the first error.
@@ -59,6 +60,7 @@ std::optional<Error> unknown_field(const json::Document& document, bool sound);
 json::Writer begin_record();
 void write_texts(json::Writer& w, std::string_view name, const std::map<std::string, std::string>& texts);
 void write_addresses(json::Writer& w, std::string_view name, const std::vector<Address>& addresses);
+void write_strings(json::Writer& w, std::string_view name, const std::vector<std::string>& strings);  // nothing when there are none
 
 // Parses the text and hands its root to `decode`. A strict source may hold nothing that `decode` does not ask for.
 template <class Decode>

@@ -43,7 +43,14 @@ std::string claim(std::string_view pool, const Prefix& prefix) { return claims_o
 std::string beat(std::string_view node) { return join(beats, node); }
 std::string loss(std::string_view node) { return join(losses, node); }
 std::string node(std::string_view name) { return join(nodes, name); }
+std::string published_by(std::string_view node) { return join(published, node) + "/"; }
+std::string published_endpoint(std::string_view node, std::string_view handle) { return join(published_by(node), handle); }
 std::string bgp_peer(std::string_view name) { return join(bgp_peers, name); }
+std::string bgp_filter(std::string_view name) { return join(bgp_filters, name); }
+std::string bgp_community(std::string_view name) { return join(bgp_communities, name); }
+std::string bgp_prefix(const Prefix& cidr) { return join(bgp_prefixes, prefix_key(cidr)); }
+std::string bgp_ready(std::string_view node) { return join(bgp_readies, node); }
+std::string bgp_status(std::string_view node) { return join(bgp_statuses, node); }
 
 std::string blocks_of(Use use, std::string_view pool) { return block_key(blocks, use, pool); }
 std::string block(Use use, std::string_view pool, const Prefix& prefix) { return blocks_of(use, pool) + prefix_key(prefix); }

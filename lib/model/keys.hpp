@@ -18,8 +18,15 @@ inline constexpr std::string_view pools = "pool/";
 inline constexpr std::string_view reservations = "reservation/";
 inline constexpr std::string_view claims = "claim/";
 inline constexpr std::string_view nodes = "node/";
+inline constexpr std::string_view published = "published/";  // copies of the endpoints of every host
 inline constexpr std::string_view bgp_peers = "bgp/peer/";
+inline constexpr std::string_view bgp_filters = "bgp/filter/";
+inline constexpr std::string_view bgp_communities = "bgp/community/";
+inline constexpr std::string_view bgp_prefixes = "bgp/prefix/";
+inline constexpr std::string_view bgp_readies = "bgp/ready/";
 inline constexpr std::string_view bgp_settings = "bgp/settings";
+inline constexpr std::string_view bgp_topology = "bgp/topology";
+inline constexpr std::string_view bgp_statuses = "status/bgp/";
 std::string pool(std::string_view name);
 std::string reservation(const Prefix& cidr);
 std::string claim(std::string_view pool, const Prefix& prefix);
@@ -30,7 +37,14 @@ inline constexpr std::string_view losses = "lost/";
 inline constexpr std::string_view generations = "generation";  // the last that was given, in decimal
 std::string beat(std::string_view node);
 std::string loss(std::string_view node);
+std::string published_by(std::string_view node);
+std::string published_endpoint(std::string_view node, std::string_view handle);
 std::string bgp_peer(std::string_view name);
+std::string bgp_filter(std::string_view name);
+std::string bgp_community(std::string_view name);
+std::string bgp_prefix(const Prefix& cidr);
+std::string bgp_ready(std::string_view node);
+std::string bgp_status(std::string_view node);
 
 // Node store. pool/ and reservation/ are copies of the cluster's, plus node-only pools.
 inline constexpr std::string_view node_identity = "self";  // value: the node's name; absent before `firnctl init`

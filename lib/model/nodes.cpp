@@ -11,6 +11,7 @@ std::string encode(const Node& node) {
   write_addresses(w, "addresses", node.addresses);
   write_texts(w, "labels", node.labels);
   if (node.as_number) w.field("as_number", *node.as_number);
+  if (node.drain) w.key("drain").begin_object().field("since", node.drain->since).field("grace", node.drain->grace).end_object();
   w.field("joined_at", node.joined_at);
   if (node.generation != 0) w.field("generation", node.generation);
   return std::move(w.end_object()).take();
@@ -25,6 +26,12 @@ Result<Node> decode_node(Source source) {
     node.addresses = f.addresses("addresses");
     node.labels = f.texts("labels");
     if (root["as_number"].present()) node.as_number = static_cast<uint32_t>(f.number("as_number", 1, 4294967294));
+    if (const json::Value drain = root["drain"]; drain.present()) {
+      auto since = drain["since"].integer(0, max_time);
+      auto grace = drain["grace"].integer(0, 3600);
+      if (since && grace) node.drain = Drain{*since, static_cast<int>(*grace)};
+      else f.fail(since ? grace.error() : since.error());
+    }
     node.joined_at = f.number("joined_at", 0, max_time);
     node.generation = static_cast<uint64_t>(f.number_or("generation", 0, 0, INT64_MAX));
     require_name(f, check_object_name("node name", node.name));

@@ -122,6 +122,13 @@ struct Endpoint {
 std::string handle_of(std::string_view network, std::string_view container_id, std::string_view ifname);
 inline std::string handle_of(const Endpoint& e) { return handle_of(e.network, e.container_id, e.ifname); }
 
+// A host that leaves BGP for maintenance: first it asks the others to prefer another way, after `grace` it announces nothing.
+struct Drain {
+  int64_t since = 0;  // Unix time
+  int grace = 30;     // seconds, 0..3600
+  bool operator==(const Drain&) const = default;
+};
+
 // Key: node/NAME in the cluster store.
 struct Node {
   std::string name;
@@ -131,6 +138,7 @@ struct Node {
   std::optional<uint32_t> as_number;  // overrides BgpSettings::as_number
   int64_t joined_at = 0;
   uint64_t generation = 0;  // which of the hosts that have had this name; given by the cluster, never twice
+  std::optional<Drain> drain = {};
   bool operator==(const Node&) const = default;
 };
 

@@ -47,7 +47,7 @@ _firnctl() {
         valued="-o --output --state-dir --socket"
         ;;
       "firnctl node")
-        words="list show set remove" names=""
+        words="list show drain-bgp undrain set remove" names=""
         options="--help"
         valued=""
         ;;
@@ -60,6 +60,16 @@ _firnctl() {
         words="" names="node"
         options="--help --output --state-dir --socket"
         valued="-o --output --state-dir --socket"
+        ;;
+      "firnctl node drain-bgp")
+        words="" names="node"
+        options="--help --output --state-dir --socket --grace --wait --timeout"
+        valued="-o --output --state-dir --socket --grace --timeout"
+        ;;
+      "firnctl node undrain")
+        words="" names="node"
+        options="--help --output --state-dir --socket --wait --timeout"
+        valued="-o --output --state-dir --socket --timeout"
         ;;
       "firnctl node set")
         words="" names="node"
@@ -182,7 +192,7 @@ _firnctl() {
         valued="-o --output --state-dir --socket"
         ;;
       "firnctl bgp")
-        words="peer status settings" names=""
+        words="peer filter community prefix status routes settings" names=""
         options="--help"
         valued=""
         ;;
@@ -193,8 +203,8 @@ _firnctl() {
         ;;
       "firnctl bgp peer add")
         words="" names=""
-        options="--help --output --state-dir --socket --address --as --node --port --interface --source --password-file --multihop --ttl-security --no-ttl-security --passive --no-passive --hold-time --keepalive-time --connect-retry --graceful-restart --no-graceful-restart --graceful-restart-time --bfd --no-bfd --import --export"
-        valued="-o --output --state-dir --socket --address --as --node --port --interface --source --password-file --multihop --hold-time --keepalive-time --connect-retry --graceful-restart-time --import --export"
+        options="--help --output --state-dir --socket --address --as --range --node --selector --local-as --allow-own-as --port --interface --source --password-file --multihop --ttl-security --no-ttl-security --passive --no-passive --hold-time --keepalive-time --connect-retry --graceful-restart --no-graceful-restart --graceful-restart-time --long-lived-graceful-restart --no-long-lived-graceful-restart --long-lived-stale-time --bfd --no-bfd --both-families --no-both-families --extended-next-hop --no-extended-next-hop --reflect --no-reflect --keep-next-hop --no-keep-next-hop --max-prefixes --max-prefixes-action --community --prepend --med --import-filter --export-filter --import --export"
+        valued="-o --output --state-dir --socket --address --as --range --node --selector --local-as --allow-own-as --port --interface --source --password-file --multihop --hold-time --keepalive-time --connect-retry --graceful-restart-time --long-lived-stale-time --max-prefixes --max-prefixes-action --community --prepend --med --import-filter --export-filter --import --export"
         ;;
       "firnctl bgp peer list")
         words="" names=""
@@ -208,11 +218,91 @@ _firnctl() {
         ;;
       "firnctl bgp peer set")
         words="" names="bgp peer"
-        options="--help --output --state-dir --socket --address --as --node --port --interface --source --password-file --multihop --ttl-security --no-ttl-security --passive --no-passive --hold-time --keepalive-time --connect-retry --graceful-restart --no-graceful-restart --graceful-restart-time --bfd --no-bfd --import --export"
-        valued="-o --output --state-dir --socket --address --as --node --port --interface --source --password-file --multihop --hold-time --keepalive-time --connect-retry --graceful-restart-time --import --export"
+        options="--help --output --state-dir --socket --address --as --range --node --selector --local-as --allow-own-as --port --interface --source --password-file --multihop --ttl-security --no-ttl-security --passive --no-passive --hold-time --keepalive-time --connect-retry --graceful-restart --no-graceful-restart --graceful-restart-time --long-lived-graceful-restart --no-long-lived-graceful-restart --long-lived-stale-time --bfd --no-bfd --both-families --no-both-families --extended-next-hop --no-extended-next-hop --reflect --no-reflect --keep-next-hop --no-keep-next-hop --max-prefixes --max-prefixes-action --community --prepend --med --import-filter --export-filter --import --export"
+        valued="-o --output --state-dir --socket --address --as --range --node --selector --local-as --allow-own-as --port --interface --source --password-file --multihop --hold-time --keepalive-time --connect-retry --graceful-restart-time --long-lived-stale-time --max-prefixes --max-prefixes-action --community --prepend --med --import-filter --export-filter --import --export"
         ;;
       "firnctl bgp peer remove")
         words="" names="bgp peer"
+        options="--help --output --state-dir --socket"
+        valued="-o --output --state-dir --socket"
+        ;;
+      "firnctl bgp filter")
+        words="add set list show remove" names=""
+        options="--help"
+        valued=""
+        ;;
+      "firnctl bgp filter add")
+        words="" names=""
+        options="--help --output --state-dir --socket --rule --note"
+        valued="-o --output --state-dir --socket --rule --note"
+        ;;
+      "firnctl bgp filter set")
+        words="" names=""
+        options="--help --output --state-dir --socket --rule --note"
+        valued="-o --output --state-dir --socket --rule --note"
+        ;;
+      "firnctl bgp filter list")
+        words="" names=""
+        options="--help --output --state-dir --socket"
+        valued="-o --output --state-dir --socket"
+        ;;
+      "firnctl bgp filter show")
+        words="" names=""
+        options="--help --output --state-dir --socket"
+        valued="-o --output --state-dir --socket"
+        ;;
+      "firnctl bgp filter remove")
+        words="" names=""
+        options="--help --output --state-dir --socket"
+        valued="-o --output --state-dir --socket"
+        ;;
+      "firnctl bgp community")
+        words="add set list remove" names=""
+        options="--help"
+        valued=""
+        ;;
+      "firnctl bgp community add")
+        words="" names=""
+        options="--help --output --state-dir --socket --value --note"
+        valued="-o --output --state-dir --socket --value --note"
+        ;;
+      "firnctl bgp community set")
+        words="" names=""
+        options="--help --output --state-dir --socket --value --note"
+        valued="-o --output --state-dir --socket --value --note"
+        ;;
+      "firnctl bgp community list")
+        words="" names=""
+        options="--help --output --state-dir --socket"
+        valued="-o --output --state-dir --socket"
+        ;;
+      "firnctl bgp community remove")
+        words="" names=""
+        options="--help --output --state-dir --socket"
+        valued="-o --output --state-dir --socket"
+        ;;
+      "firnctl bgp prefix")
+        words="add set list remove" names=""
+        options="--help"
+        valued=""
+        ;;
+      "firnctl bgp prefix add")
+        words="" names=""
+        options="--help --output --state-dir --socket --selector --community --note"
+        valued="-o --output --state-dir --socket --selector --community --note"
+        ;;
+      "firnctl bgp prefix set")
+        words="" names=""
+        options="--help --output --state-dir --socket --selector --community --note"
+        valued="-o --output --state-dir --socket --selector --community --note"
+        ;;
+      "firnctl bgp prefix list")
+        words="" names=""
+        options="--help --output --state-dir --socket"
+        valued="-o --output --state-dir --socket"
+        ;;
+      "firnctl bgp prefix remove")
+        words="" names=""
         options="--help --output --state-dir --socket"
         valued="-o --output --state-dir --socket"
         ;;
@@ -221,10 +311,15 @@ _firnctl() {
         options="--help --output --state-dir --socket"
         valued="-o --output --state-dir --socket"
         ;;
+      "firnctl bgp routes")
+        words="" names="bgp peer"
+        options="--help --output --state-dir --socket"
+        valued="-o --output --state-dir --socket"
+        ;;
       "firnctl bgp settings")
         words="" names=""
-        options="--help --output --state-dir --socket --as --router-id"
-        valued="-o --output --state-dir --socket --as --router-id"
+        options="--help --output --state-dir --socket --as --router-id --as-of --ecmp --topology --reflectors --cluster-id --mesh-limit --node-password-file --node-bfd --no-node-bfd --node-hold-time"
+        valued="-o --output --state-dir --socket --as --router-id --as-of --ecmp --topology --reflectors --cluster-id --mesh-limit --node-password-file --node-hold-time"
         ;;
       "firnctl get")
         words="" names=""

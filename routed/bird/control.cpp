@@ -32,6 +32,13 @@ std::string with_file(std::string_view command, std::string_view file) {
   return out;
 }
 
+Status check_protocol(std::string_view protocol) {
+  const bool plain =
+      !protocol.empty() && protocol.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_.-") == std::string_view::npos;
+  if (!plain) return make_error(Code::invalid, "'" + std::string(protocol) + "' is not the name of a protocol firn writes");
+  return {};
+}
+
 }  // namespace
 
 Result<Control> Control::connect(const std::string& socket, std::chrono::milliseconds deadline) {
@@ -195,10 +202,8 @@ Result<std::vector<Session>> Control::sessions(std::string_view pattern) {
 }
 
 Result<std::vector<Prefix>> Control::exported(std::string_view protocol) {
-  const bool plain =
-      !protocol.empty() && protocol.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_") == std::string_view::npos;
-  if (!plain) return make_error(Code::invalid, "'" + std::string(protocol) + "' is not the name of a protocol firn writes");
-  auto reply = command("show route export " + std::string(protocol));
+  if (auto good = check_protocol(protocol); !good) return std::move(good).error();
+  auto reply = command("show route export '" + std::string(protocol) + "'");
   if (!reply) return std::move(reply).error();
   // BIRD 2.0.12 says this while the session has no channel that is up.
   if (reply->code() == 9001 && reply->last() == "No valid tables") {
@@ -206,6 +211,13 @@ Result<std::vector<Prefix>> Control::exported(std::string_view protocol) {
                       "protocol " + std::string(protocol) + ": the session is not up, so nothing is announced on it");
   }
   return parse_routes(*reply);
+}
+
+Result<std::vector<RouteEntry>> Control::imported(std::string_view protocol, bool filtered) {
+  if (auto good = check_protocol(protocol); !good) return std::move(good).error();
+  auto reply = command(std::string("show route ") + (filtered ? "filtered " : "") + "protocol '" + std::string(protocol) + "'");
+  if (!reply) return std::move(reply).error();
+  return parse_route_entries(*reply);
 }
 
 Status Control::scan_kernel(std::string_view pattern) {

@@ -41,6 +41,8 @@ class Control {
   Result<std::vector<Session>> sessions(std::string_view pattern);
   // Prefixes told to the peer behind this protocol. Code::unavailable while the session is not up.
   Result<std::vector<Prefix>> exported(std::string_view protocol);
+  // What the peer behind this protocol told us: accepted, or kept back by the import filter.
+  Result<std::vector<RouteEntry>> imported(std::string_view protocol, bool filtered);
   // Has BIRD read the kernel's table now, of every kernel protocol that `pattern` matches.
   Status scan_kernel(std::string_view pattern);
 

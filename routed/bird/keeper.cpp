@@ -17,6 +17,9 @@ using std::chrono::milliseconds;
 // Between two looks at a BIRD that runs; longer when a look costs much (a hundredth of the time at most).
 constexpr milliseconds look_again{1000};
 constexpr int rest_for_work = 100;
+constexpr std::chrono::seconds routes_fresh{2}, routes_kept{10};
+// Of one session; a list of more is work for birdc.
+constexpr uint64_t most_routes = 50'000;
 
 Settings with_blocks(Settings settings, std::function<std::vector<Prefix>()> blocks) {
   settings.blocks = std::move(blocks);
@@ -80,6 +83,29 @@ Report Keeper::report(milliseconds patience) {
   return report_;
 }
 
+std::shared_ptr<const RoutesReport> Keeper::routes() {
+  const std::lock_guard lock(mutex_);
+  if (routes_ != nullptr && std::chrono::steady_clock::now() - routes_->at < routes_fresh) return routes_;
+  routes_asked_ = true;
+  wake();
+  return nullptr;
+}
+
+std::shared_ptr<const RoutesReport> Keeper::list_routes(const std::vector<Session>& sessions) {
+  auto out = std::make_shared<RoutesReport>();
+  for (const Session& session : sessions) {
+    if (!session.established()) continue;
+    uint64_t count = 0;
+    for (const Channel& channel : session.channels) count = std::max({count, channel.imported, channel.filtered, channel.exported});
+    out->sessions.emplace(session.protocol,
+                          count > most_routes ? Result<SessionRoutes>(make_error(
+                                                    Code::exhausted, "has " + std::to_string(count) + " routes, too many to list"))
+                                              : supervisor_.routes(session.protocol));
+  }
+  out->at = std::chrono::steady_clock::now();
+  return out;
+}
+
 void Keeper::wake() const {
   const uint64_t one = 1;
   // Full: it is awake already.
@@ -100,8 +126,10 @@ Report Keeper::observe() {
   if (supervisor_.state().phase == Phase::running) {
     if (auto sessions = supervisor_.sessions()) out.sessions = *std::move(sessions);
     for (const Session& session : out.sessions) {
-      const auto peer = peer_of(session.protocol);
-      if (peer && session.established()) out.announced.emplace(*peer, supervisor_.announced(*peer));
+      // Between hosts there may be thousands of sessions, which are all told the same.
+      const auto name = session_of(session.protocol);
+      if (name && name->kind != SessionKind::node && session.established())
+        out.announced.emplace(session.protocol, supervisor_.announced(session.protocol));
     }
   }
   out.state = supervisor_.state();  // behind the questions: they may show that BIRD does not answer
@@ -111,7 +139,7 @@ Report Keeper::observe() {
 void Keeper::run() {
   std::optional<Rendered> current;
   for (;;) {
-    bool offered = false;
+    bool offered = false, routes_asked = false;
     uint64_t question = 0;
     {
       const std::lock_guard lock(mutex_);
@@ -119,12 +147,15 @@ void Keeper::run() {
       offered = std::exchange(offered_, false);
       if (offered) current = wanted_;
       question = asked_;
+      routes_asked = std::exchange(routes_asked_, false);
+      if (routes_ != nullptr && std::chrono::steady_clock::now() - routes_->at > routes_kept) routes_ = nullptr;
     }
     if (offered) supervisor_.want(*current);
     milliseconds next = supervisor_.tick();
     const auto began = std::chrono::steady_clock::now();
     Report report = observe();
     const auto cost = std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now() - began);
+    std::shared_ptr<const RoutesReport> routes = routes_asked ? list_routes(report.sessions) : nullptr;
     if (report.state.phase == Phase::running) next = std::min(next, std::max(look_again, cost * rest_for_work));
     bool news = false;
     {
@@ -133,6 +164,7 @@ void Keeper::run() {
       report_ = std::move(report);
       if (current != wanted_) report_.state.in_force = false;  // it is of one that was wanted before
       reported_ = question;
+      if (routes != nullptr) routes_ = std::move(routes);
     }
     answered_.notify_all();
     if (news) changed_();

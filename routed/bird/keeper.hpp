@@ -27,7 +27,13 @@ namespace firn::routed::bird {
 struct Report {
   State state;
   std::vector<Session> sessions;                                 // none while BIRD does not answer
-  std::map<std::string, Result<std::vector<Prefix>>> announced;  // peer's name -> prefixes told to it; established sessions only
+  std::map<std::string, Result<std::vector<Prefix>>> announced;  // protocol -> prefixes told; established sessions with peers only
+};
+
+// What went over every established session, at one moment.
+struct RoutesReport {
+  std::chrono::steady_clock::time_point at;
+  std::map<std::string, Result<SessionRoutes>> sessions;  // by protocol
 };
 
 class Keeper {
@@ -43,11 +49,14 @@ class Keeper {
   void set_blocks(std::vector<Prefix> blocks);
   // Asks BIRD anew and waits at most `patience` for it; then the last report will do, which 0 takes at once.
   Report report(std::chrono::milliseconds patience);
+  // Of the last two seconds, or nothing: then BIRD is being asked, so ask again. Kept for ten seconds: there may be many.
+  std::shared_ptr<const RoutesReport> routes();
 
  private:
   Keeper(Settings settings, const Clock& clock, std::function<void()> changed, unique_fd wake);
   void run();
   Report observe();
+  std::shared_ptr<const RoutesReport> list_routes(const std::vector<Session>& sessions);
   void rest(std::chrono::milliseconds longest) const;
   void wake() const;
 
@@ -62,6 +71,8 @@ class Keeper {
   Report report_;
   uint64_t asked_ = 0, reported_ = 0;  // questions so far, and how many of them report_ knows of
   bool ending_ = false;
+  bool routes_asked_ = false;
+  std::shared_ptr<const RoutesReport> routes_;
 
   Supervisor supervisor_;  // the thread's alone
   std::thread thread_;

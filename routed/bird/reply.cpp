@@ -226,6 +226,33 @@ Result<DaemonStatus> parse_status(const Reply& reply) {
   return out;
 }
 
+Result<std::vector<RouteEntry>> parse_route_entries(const Reply& reply) {
+  if (reply.code() == 8001) return std::vector<RouteEntry>{};
+  if (reply.failed()) return refusal("list of routes", reply);
+  std::vector<RouteEntry> out;
+  for (const auto& line : reply.lines) {
+    if (line.code != 1007 || line.text.empty()) continue;
+    if (line.text[0] == '\t') {
+      const auto way = after(line.text, "via ");
+      if (way && !out.empty() && out.back().via == "unicast") out.back().via = *way;
+      continue;
+    }
+    if (line.text[0] == ' ') continue;  // a further route of the same prefix
+    std::string_view rest = line.text;
+    const auto first = word(rest);
+    if (first == "Table") continue;
+    auto prefix = Prefix::parse(first);
+    if (!prefix)
+      return make_error(Code::invalid,
+                        "BIRD's list of routes has '" + std::string(first.substr(0, 60)) + "' where a prefix should be");
+    const std::string kind(word(rest));
+    const auto behind = rest.find(']');
+    const bool best = behind != std::string_view::npos && trim(rest.substr(behind + 1)).starts_with('*');
+    out.push_back({*prefix, kind, best});
+  }
+  return out;
+}
+
 Result<std::vector<Prefix>> parse_routes(const Reply& reply) {
   if (reply.code() == 8001) return std::vector<Prefix>{};
   if (reply.failed()) return refusal("list of routes", reply);

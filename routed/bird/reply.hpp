@@ -83,6 +83,14 @@ struct Session {
   bool operator==(const Session&) const = default;
 };
 
+// One route of `show route`.
+struct RouteEntry {
+  Prefix prefix;
+  std::string via;    // "192.0.2.1 on eth0", "blackhole" ...; of several ways the first
+  bool best = false;  // the one that is used
+  bool operator==(const RouteEntry&) const = default;
+};
+
 struct DaemonStatus {
   std::string version;  // "2.0.12"
   std::string router_id;
@@ -98,6 +106,8 @@ Result<std::vector<Session>> parse_sessions(const Reply& reply);
 Result<DaemonStatus> parse_status(const Reply& reply);
 // Prefixes of `show route ...`, each once, in the order BIRD wrote them.
 Result<std::vector<Prefix>> parse_routes(const Reply& reply);
+// The routes of `show route protocol ...`: one of each prefix, with the way it leads.
+Result<std::vector<RouteEntry>> parse_route_entries(const Reply& reply);
 // A refusal in words; the code of the Error follows BIRD's (8002: invalid, 8003: not_found, 8005: unavailable ...).
 Error refusal(std::string_view what, const Reply& reply);
 

@@ -321,13 +321,26 @@ Result<T> Supervisor::ask(Ask question) {
 }
 
 Result<std::vector<Session>> Supervisor::sessions() {
-  auto all = ask<std::vector<Session>>([](Control& control) { return control.sessions("firn_peer_*"); });
+  auto all = ask<std::vector<Session>>([](Control& control) { return control.sessions("firn_*"); });
   if (all) std::erase_if(*all, [](const Session& s) { return s.kind != "BGP"; });
   return all;
 }
 
-Result<std::vector<Prefix>> Supervisor::announced(std::string_view peer_name) {
-  return ask<std::vector<Prefix>>([&](Control& control) { return control.exported(protocol_of(peer_name)); });
+Result<std::vector<Prefix>> Supervisor::announced(std::string_view protocol) {
+  return ask<std::vector<Prefix>>([&](Control& control) { return control.exported(protocol); });
+}
+
+Result<SessionRoutes> Supervisor::routes(std::string_view protocol) {
+  SessionRoutes out;
+  for (const bool filtered : {false, true}) {
+    auto entries = ask<std::vector<RouteEntry>>([&](Control& control) { return control.imported(protocol, filtered); });
+    if (!entries) return std::move(entries).error();
+    (filtered ? out.rejected : out.accepted) = *std::move(entries);
+  }
+  auto told = announced(protocol);
+  if (!told) return std::move(told).error();
+  out.announced = *std::move(told);
+  return out;
 }
 
 }  // namespace firn::routed::bird

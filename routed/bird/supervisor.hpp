@@ -64,6 +64,12 @@ struct State {
   bool operator==(const State&) const = default;
 };
 
+// What went over one session.
+struct SessionRoutes {
+  std::vector<RouteEntry> accepted, rejected;
+  std::vector<Prefix> announced;
+};
+
 class Supervisor {
  public:
   Supervisor(Settings settings, const Clock& clock);
@@ -77,8 +83,9 @@ class Supervisor {
 
   // firn's own BGP sessions. Code::unavailable while BIRD does not answer.
   Result<std::vector<Session>> sessions();
-  // What the peer is told of.
-  Result<std::vector<Prefix>> announced(std::string_view peer_name);
+  // What the other end of that session is told of.
+  Result<std::vector<Prefix>> announced(std::string_view protocol);
+  Result<SessionRoutes> routes(std::string_view protocol);
 
  private:
   using Milliseconds = std::chrono::milliseconds;

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "lib/model/keys.hpp"
+#include "lib/model/loan.hpp"
 
 namespace firn::routed {
 namespace {
@@ -17,8 +18,14 @@ constexpr size_t most_single_reads = 64;
 
 }  // namespace
 
-bool is_followed(std::string_view key) {
-  return std::any_of(followed.begin(), followed.end(), [&](std::string_view prefix) { return key.starts_with(prefix); });
+Follower::Follower(std::unique_ptr<kv::Store> store, std::string self)
+    : store_(std::move(store)), self_(std::move(self)), followed_(followed.begin(), followed.end()) {
+  followed_.push_back(keys::asks_of(self_));
+  followed_.push_back(keys::returns_to(self_));
+}
+
+bool Follower::is_followed(std::string_view key) const {
+  return std::any_of(followed_.begin(), followed_.end(), [&](const std::string& prefix) { return key.starts_with(prefix); });
 }
 
 Result<ClusterUpdate> Follower::poll() {
@@ -31,7 +38,7 @@ Result<ClusterUpdate> Follower::poll() {
     if (update) revision_ = changes->revision;
     return update;
   }
-  std::erase_if(changes->keys, [](const std::string& key) { return !is_followed(key); });
+  std::erase_if(changes->keys, [this](const std::string& key) { return !is_followed(key); });
   if (changes->keys.empty()) {
     revision_ = changes->revision;
     return ClusterUpdate{};
@@ -49,7 +56,7 @@ Result<ClusterUpdate> Follower::list() {
   const auto done = store_->transact([&](kv::Transaction& tx) -> Status {
     update = {true, 0, {}};
     member = false;
-    for (const std::string_view prefix : followed) {
+    for (const std::string& prefix : followed_) {
       auto entries = tx.range(prefix);
       if (!entries) return std::move(entries).error();
       update.records.reserve(update.records.size() + entries->size());

@@ -22,12 +22,9 @@ struct ClusterUpdate {
   bool empty() const { return !whole && records.empty(); }
 };
 
-// Whether records below or at this key are followed.
-bool is_followed(std::string_view key);
-
 class Follower {
  public:
-  Follower(std::unique_ptr<kv::Store> store, std::string self) : store_(std::move(store)), self_(std::move(self)) {}
+  Follower(std::unique_ptr<kv::Store> store, std::string self);
 
   kv::Store& store() { return *store_; }
   // Readable when poll() may have news; -1: the store has none.
@@ -38,11 +35,13 @@ class Follower {
   bool is_stranger() const { return stranger_; }
 
  private:
+  bool is_followed(std::string_view key) const;
   Result<ClusterUpdate> list();
   Result<ClusterUpdate> read(const std::vector<std::string>& keys);
 
   std::unique_ptr<kv::Store> store_;
   std::string self_;
+  std::vector<std::string> followed_;  // prefixes of keys
   kv::Revision revision_ = 0;
   bool listed_ = false;
   bool stranger_ = false;

@@ -2,10 +2,12 @@
 """Routers that are not ours learn the blocks of a host: FRR 8.4 and GoBGP 3.10 as the top-of-rack router, IPv4 and IPv6, with
 TCP MD5 passwords."""
 
+import json
+
 import case
 import cni
 from firnhost import Firn
-from lab import wait_for
+from lab import LabError, wait_for
 from routers import HOST_AS, ROUTER_AS, Frr, GoBgp
 
 HOST4, ROUTER4, HOST6, ROUTER6 = "192.0.2.2", "192.0.2.1", "2001:db8::2", "2001:db8::1"
@@ -62,6 +64,50 @@ class Rack:
             if gateway:
                 self.assertIn(gateway, route)
 
+    def test_what_the_router_receives(self):
+        """Communities, MED, a longer path, an anycast prefix of a label, and the end of a drain; printed as the router has them."""
+        attached = self.attach("c1")
+        ctl = self.firn.ctl
+        ctl("bgp", "community", "add", "mine", "--value", f"{HOST_AS}:100", "--value", f"{HOST_AS}:1:2")
+        ctl("bgp", "filter", "add", "out", "--rule", "accept 198.51.100.0/24 le 32 add no-export med 7", "--rule", "next prepend 1", "--rule",
+            "accept")
+        ctl("bgp", "prefix", "add", "198.51.100.53/32", "--selector", "role=dns")
+        ctl("bgp", "prefix", "add", "2001:db8:53::/48", "--selector", "role=web")
+        ctl("node", "set", "--label", "role=dns")
+        for name in ("tor4", "tor6"):
+            ctl("bgp", "peer", "set", name, "--community", "mine", "--prepend", "1", "--med", "50", "--export-filter", "out")
+        mine, path = {f"{HOST_AS}:100"}, [HOST_AS] * 3
+
+        def heard(prefix, communities, med, as_path):
+            def is_so():
+                now = self.router.received(prefix)
+                if (set(now["communities"]), now["med"], now["as_path"]) != (communities, med, as_path):
+                    raise LabError(f"{prefix}: {now}")
+                return now
+
+            now = wait_for(f"the router has {prefix} as it is told", is_so)
+            print(f"\n  {type(self.router).__name__} received {prefix}: {json.dumps(now)}", end="", flush=True)
+            self.assertEqual(now["large"], [f"{HOST_AS}:1:2"])
+            self.assertIn(HOST6 if ":" in prefix else HOST4, now["next_hop"])
+
+        for _, block in attached:
+            heard(block, mine, 50, path)
+        heard("198.51.100.53/32", mine | {"noExport"}, 7, [HOST_AS] * 2)
+        self.assertNotIn("2001:db8:53::/48", self.router.prefixes("ipv6"))
+        before = self.firn.sessions()
+        ctl("node", "drain-bgp", "--grace", "3600")
+        for _, block in attached:
+            heard(block, mine | {"gracefulShutdown"}, 50, path)
+        ctl("node", "undrain", "--wait", deadline=90)
+        ctl("node", "drain-bgp", "--grace", "0", "--wait", deadline=90)
+        for family in ("ipv4", "ipv6"):
+            wait_for("the router has nothing of us", lambda f=family: not self.router.prefixes(f))
+        ctl("node", "undrain", "--wait", deadline=90)
+        for _, block in attached:
+            heard(block, mine, 50, path)
+        self.assertEqual(self.firn.sessions(), before, "no session ended")
+        print()
+
     def test_a_removed_peer_is_forgotten_and_the_other_session_does_not_flap(self):
         (_, block4), (_, block6) = self.attach("c1")
         before = self.firn.sessions()
@@ -81,6 +127,26 @@ class Rack:
         self.assertEqual(shown.lower().count("established"), 2, shown)
         why = self.firn.ctl("route", "why", cni.addresses(self.network.results[("c1", "eth0")][0])[0])
         self.assertIn("tor4", why)
+
+    def test_routes_show_what_came_and_went(self):
+        (_, block4), (_, _) = self.attach("c1")
+        self.router.announce("198.51.100.0/24")
+        self.router.announce("203.0.113.0/24")
+        self.firn.ctl("bgp", "peer", "set", "tor4", "--import", "accept 198.51.100.0/24")
+
+        def all_there():
+            found = {(entry["prefix"], direction) for session in self.firn.ask("bgp", "routes", "tor4")
+                     for direction in ("accepted", "rejected") for entry in session[direction]}
+            if found != {("198.51.100.0/24", "accepted"), ("203.0.113.0/24", "rejected")}:
+                raise LabError(found)
+            return True
+
+        wait_for("both prefixes came", all_there)
+        shown = [line.split() for line in self.firn.ctl("bgp", "routes").splitlines()]
+        self.assertIn(["tor4", "in", "198.51.100.0/24", ROUTER4, "on", "eth0", "yes"], shown)
+        self.assertIn(["tor4", "out", block4, "-", "-"], shown)
+        filtered = [line for line in self.firn.ctl("bgp", "status").splitlines() if line.startswith("tor4")][0].split()
+        self.assertEqual(filtered[-4:-2], ["1", "1"], "in, filtered")
 
 
 class FrrRouter(Rack, case.LabCase):

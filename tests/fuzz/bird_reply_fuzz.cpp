@@ -18,6 +18,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     (void)firn::routed::bird::parse_sessions(*reply);
     (void)firn::routed::bird::parse_status(*reply);
     (void)firn::routed::bird::parse_routes(*reply);
+    (void)firn::routed::bird::parse_route_entries(*reply);
     (void)firn::routed::bird::refusal("reply", *reply);
   }
   return 0;

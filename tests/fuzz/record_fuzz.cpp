@@ -4,6 +4,8 @@
 #include <string_view>
 
 #include "lib/model/bgp.hpp"
+#include "lib/model/bgp_policy.hpp"
+#include "lib/model/bgp_status.hpp"
 #include "lib/model/keys.hpp"
 #include "lib/model/records.hpp"
 
@@ -30,7 +32,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace firn::model;
   if (size == 0) return 0;
   const std::string_view text(reinterpret_cast<const char*>(data) + 1, size - 1);
-  switch (data[0] % 9) {
+  switch (data[0] % 15) {
     case 0: round_trip(text, decode_pool); break;
     case 1: round_trip(text, decode_reservation); break;
     case 2: round_trip(text, decode_block); break;
@@ -39,7 +41,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     case 5: round_trip(text, decode_endpoint); break;
     case 6: round_trip(text, decode_node); break;
     case 7: round_trip(text, decode_bgp_settings); break;
-    default: round_trip(text, decode_bgp_peer); break;
+    case 8: round_trip(text, decode_bgp_peer); break;
+    case 9: round_trip(text, decode_bgp_filter); break;
+    case 10: round_trip(text, decode_bgp_community); break;
+    case 11: round_trip(text, decode_bgp_prefix); break;
+    case 12: round_trip(text, decode_bgp_topology); break;
+    case 13: round_trip(text, decode_bgp_ready); break;
+    default: round_trip(text, decode_bgp_status); break;
   }
   return 0;
 }

@@ -10,6 +10,8 @@
 #include "lib/model/bgp.hpp"
 #include "routed/bird/config.hpp"
 #include "routed/bird/process.hpp"
+#include "routed/bird/select.hpp"
+#include "routed/bird/topology.hpp"
 
 namespace firn::routed::bird {
 namespace {
@@ -156,9 +158,15 @@ TEST(BirdConfig, APeersTextDependsOnNoOtherPeer) {
 
 TEST(BirdConfig, ProtocolNamesGoBothWays) {
   EXPECT_EQ(protocol_of("tor-a-1"), "firn_peer_tor_a_1");
-  EXPECT_EQ(peer_of("firn_peer_tor_a_1"), "tor-a-1");
-  EXPECT_EQ(peer_of("firn_peer_"), std::nullopt);
-  EXPECT_EQ(peer_of("firn_kernel4"), std::nullopt);
+  EXPECT_EQ(session_of("firn_peer_tor_a_1"), (SessionName{SessionKind::peer, "tor-a-1"}));
+  EXPECT_EQ(session_of("firn_dynamic_rack_a_12"), (SessionName{SessionKind::dynamic, "rack-a"}));
+  EXPECT_EQ(session_of("firn_peer_"), std::nullopt);
+  EXPECT_EQ(session_of("firn_kernel4"), std::nullopt);
+  EXPECT_EQ(host_protocol_of("b.rack-1", Family::v6), "firn_node6_b.rack-1");
+  EXPECT_EQ(session_of("firn_node6_b.rack-1"), (SessionName{SessionKind::node, "b.rack-1"}));
+  const std::string one = std::string(60, 'a') + "-1", two = std::string(60, 'a') + "-2";
+  EXPECT_LE(host_protocol_of(one, Family::v4).size(), 64U);
+  EXPECT_NE(host_protocol_of(one, Family::v4), host_protocol_of(two, Family::v4));
   const auto rendered = render(with(router("kernel4", "192.0.2.3", 2)));
   ASSERT_TRUE(rendered.ok());
   EXPECT_THAT(rendered->protocols,
@@ -218,13 +226,88 @@ INSTANTIATE_TEST_SUITE_P(
         Option{"no_graceful_restart", [](auto& p) { p.peer.graceful_restart = false; }, "  graceful restart off;", "restart time"},
         Option{"graceful_restart_time", [](auto& p) { p.peer.graceful_restart_time = 4095; }, "  graceful restart time 4095;", ""},
         Option{"bfd", [](auto& p) { p.peer.bfd = true; }, "  bfd on;", ""},
+        Option{"local_as", [](auto& p) { p.peer.local_as = 65010; }, "  local as 65010;", "local as 64512"},
+        Option{"allow_own_as", [](auto& p) { p.peer.allow_own_as = 3; }, "  allow local as 3;", ""},
+        Option{"long_lived", [](auto& p) { p.peer.long_lived_graceful_restart = true, p.peer.long_lived_stale_time = 60; },
+               "  long lived graceful restart on;\n  long lived stale time 60;", ""},
+        Option{"range", [](auto& p) { p.peer.range = prefix("192.0.2.0/25"), p.peer.address = Address(), p.password = "x"; },
+               "  neighbor range 192.0.2.0/25 as 64600;\n  dynamic name \"firn_dynamic_tor_\";", ""},
+        Option{"range_ipv6", [](auto& p) { p.peer.range = prefix("2001:db8::/64"), p.peer.address = Address(); },
+               "  neighbor range 2001:db8::/64 as 64600;", "ipv4 {\n    next hop"},
+        Option{"both_families", [](auto& p) { p.peer.both_families = true; },
+               "  ipv6 {\n    next hop self;\n    import keep filtered on;\n    import all;\n    export where proto ~ "
+               "\"firn_kernel6*\" && dest = RTD_BLACKHOLE;",
+               "next hop address"},
+        Option{"extended_next_hop",
+               [](auto& p) {
+                 p.peer.address = address("fe80::1"), p.peer.interface = "eth0",
+                 p.peer.both_families = p.peer.extended_next_hop = true;
+               },
+               "  ipv4 {\n    next hop self;\n    extended next hop on;", ""},
+        Option{"max_prefixes", [](auto& p) { p.peer.max_prefixes = 1000; }, "    import limit 1000 action restart;", ""},
+        Option{"max_prefixes_warn", [](auto& p) { p.peer.max_prefixes = 1, p.peer.max_prefixes_action = model::LimitAction::warn; },
+               "    import limit 1 action warn;", ""},
+        Option{"max_prefixes_block",
+               [](auto& p) { p.peer.max_prefixes = 1, p.peer.max_prefixes_action = model::LimitAction::block; },
+               "    import limit 1 action block;", ""},
+        Option{"max_prefixes_disable",
+               [](auto& p) { p.peer.max_prefixes = 1, p.peer.max_prefixes_action = model::LimitAction::disable; },
+               "    import limit 1 action disable;", ""},
+        Option{"communities",
+               [](auto& p) {
+                 p.communities = {{false, 64512, 100, 0}, {true, 4200000000, 1, 2}};
+               },
+               "  bgp_community.add((64512,100));\n  bgp_large_community.add((4200000000,1,2));\n  accept;", ""},
+        Option{"prepend", [](auto& p) { p.peer.prepend = 2; }, "  bgp_path.prepend(64512);\n  bgp_path.prepend(64512);\n  accept;",
+               ""},
+        Option{"med", [](auto& p) { p.peer.med = 4294967295; }, "  bgp_med = 4294967295;\n  accept;", ""},
+        Option{"import_filter",
+               [](auto& p) {
+                 p.import_chain = {{model::FilterAction::next, {}, {model::graceful_shutdown}, {}, {}, 0, {}, 0},
+                                   {model::FilterAction::accept,
+                                    {{prefix("10.0.0.0/8"), 16, 24}, {prefix("fd00::/8"), 8, 64}},
+                                    {},
+                                    {},
+                                    {},
+                                    0,
+                                    {},
+                                    200}};
+               },
+               "  if (65535,0) ~ bgp_community then {\n    bgp_local_pref = 0;\n  }\n  if net ~ [ 10.0.0.0/8{16,24} ] then {\n"
+               "    bgp_local_pref = 200;\n    accept;\n  }\n  reject;",
+               "fd00"},
+        Option{
+            "export_filter",
+            [](auto& p) {
+              p.export_chain = {{model::FilterAction::reject, {{prefix("10.1.0.0/16"), 16, 32}}, {}, {}, {}, 0, {}, {}},
+                                {model::FilterAction::accept,
+                                 {},
+                                 {{false, 1, 2, 0}, {true, 1, 2, 3}},
+                                 {{false, 3, 4, 0}},
+                                 {{true, 1, 2, 3}},
+                                 1,
+                                 5,
+                                 {}},
+                                {model::FilterAction::accept, {}, {}, {}, {}, 0, {}, {}}};
+            },
+            "  if net ~ [ 10.1.0.0/16{16,32} ] then reject;\n  if (1,2) ~ bgp_community || (1,2,3) ~ bgp_large_community then {\n"
+            "    bgp_large_community.delete((1,2,3));\n    bgp_community.add((3,4));\n    bgp_path.prepend(64512);\n    bgp_med = "
+            "5;\n    accept;\n  }\n"
+            "  accept;\n  reject;",
+            ""},
+        Option{"filter_before_rules",
+               [](auto& p) {
+                 p.import_chain = {{model::FilterAction::reject, {{prefix("10.1.0.0/16"), 16, 32}}, {}, {}, {}, 0, {}, {}}};
+                 p.peer.import_rules = {{true, prefix("10.0.0.0/8"), 8, 32}};
+               },
+               "  if net ~ [ 10.1.0.0/16{16,32} ] then reject;\n  if net ~ [ 10.0.0.0/8{8,32} ] then accept;\n  reject;", ""},
         Option{"import_all", [](auto&) {}, "    import all;", "filter firn_"},
         Option{"export_blocks", [](auto&) {}, "    export where proto ~ \"firn_kernel4*\" && dest = RTD_BLACKHOLE;", ""},
         Option{"import_rule",
                [](auto& p) {
                  p.peer.import_rules = {{true, prefix("10.0.0.0/8"), 16, 24}};
                },
-               "filter firn_import_tor {\n  if net ~ [ 10.0.0.0/8{16,24} ] then accept;\n  reject;\n}", "import all"},
+               "filter firn_import4_tor {\n  if net ~ [ 10.0.0.0/8{16,24} ] then accept;\n  reject;\n}", "import all"},
         Option{"export_rule",
                [](auto& p) {
                  p.peer.export_rules = {{false, prefix("10.0.0.0/8"), 8, 8}};
@@ -236,13 +319,15 @@ INSTANTIATE_TEST_SUITE_P(
                [](auto& p) {
                  p.peer.import_rules = {{true, prefix("fd00::/8"), 8, 128}};
                },
-               "filter firn_import_tor {\n  reject;\n}", "fd00"},
+               "filter firn_import4_tor {\n  reject;\n}", "fd00"},
         Option{"ipv6_session",
                [](auto& p) {
                  p.peer.address = address("2001:db8::1");
                  p.peer.export_rules = {{true, prefix("fd00::/8"), 122, 122}};
                },
-               "  ipv6 {\n    next hop self;\n    import all;\n    export filter firn_export_tor;\n  };", ""}),
+               "  ipv6 {\n    next hop self;\n    import keep filtered on;\n    import all;\n    export filter firn_export6_tor;\n "
+               " };",
+               ""}),
     [](const auto& param) { return param.param.name; });
 
 struct Refusal {
@@ -303,6 +388,34 @@ INSTANTIATE_TEST_SUITE_P(
                   p.peer.export_rules = {{true, prefix("10.0.0.0/8"), 8, 33}};
                 }),
                 {"tor", "export_rules[0]"}},
+        Refusal{
+            "prepend_inside", peer_with([](auto& p) { p.peer.as_number = 64512, p.peer.prepend = 1; }), {"tor", "prepend", "loop"}},
+        Refusal{"prepend_in_a_filter",
+                peer_with(
+                    [](auto& p) {
+                      p.peer.as_number = 64512;
+                      p.export_chain = {{model::FilterAction::accept, {}, {}, {}, {}, 1, {}, {}}};
+                    }),
+                {"tor", "export_filters", "loop"}},
+        Refusal{"long_lived_alone",
+                peer_with([](auto& p) { p.peer.graceful_restart = false, p.peer.long_lived_graceful_restart = true; }),
+                {"tor", "long_lived_graceful_restart"}},
+        Refusal{"extended_next_hop", peer_with([](auto& p) { p.peer.extended_next_hop = true; }), {"tor", "extended_next_hop"}},
+        Refusal{"other_next_hop",
+                peer_with([](auto& p) { p.peer.both_families = true, p.peer.multihop = 2; }),
+                {"tor", "both_families"}},
+        Refusal{
+            "range_port", peer_with([](auto& p) { p.peer.range = prefix("192.0.2.0/24"), p.peer.port = 1179; }), {"tor", "port"}},
+        Refusal{"range_all", peer_with([](auto& p) { p.peer.range = prefix("0.0.0.0/0"); }), {"tor", "range"}},
+        Refusal{"local_as_zero", peer_with([](auto& p) { p.peer.local_as = 0; }), {"tor", "local_as"}},
+        Refusal{"filter_lengths",
+                peer_with(
+                    [](auto& p) {
+                      p.import_chain = {{model::FilterAction::accept, {{prefix("10.0.0.0/8"), 4, 8}}, {}, {}, {}, 0, {}, {}}};
+                    }),
+                {"tor", "import_filters"}},
+        Refusal{"ecmp", [](Config& c) { c.ecmp = 0; }, {"BGP settings", "ecmp"}},
+        Refusal{"host_name", [](Config& c) { c.peers[0].host = true, c.peers[0].peer.name = "x'{}"; }, {"node name"}},
         Refusal{"local_as", [](Config& c) { c.local_as = 0; }, {"BGP settings", "as_number"}},
         Refusal{"router_id", [](Config& c) { c.router_id = Address(); }, {"BGP settings", "router_id"}},
         Refusal{"log_path", [](Config& c) { c.log_file = "/run/\"/x"; }, {"run directory"}},
@@ -318,23 +431,140 @@ TEST(BirdSelect, TakesThePeersOfThisNodeAndItsOwnNumbers) {
   model::BgpPeer everywhere = router("a", "192.0.2.254", 64600).peer, here = everywhere, elsewhere = everywhere;
   here.node = "h1";
   elsewhere.node = "h2";
-  auto config = select(settings, node, {everywhere, here, elsewhere});
+  Records records;
+  records.settings = settings;
+  records.self = node;
+  records.peers = {everywhere, here, elsewhere};
+  auto config = select(records);
   ASSERT_TRUE(config.ok());
   EXPECT_EQ(config->peers.size(), 2U);
   EXPECT_EQ(config->router_id, address("192.0.2.1"));
   EXPECT_EQ(config->local_as, 64512U);
 
-  node.as_number = 64999;
-  settings.router_id = address("10.9.9.9");
-  config = select(settings, node, {});
+  records.self.as_number = 64999;
+  records.settings.router_id = address("10.9.9.9");
+  config = select(records);
   EXPECT_EQ(config->router_id, address("10.9.9.9"));
   EXPECT_EQ(config->local_as, 64999U);
 
-  settings.router_id.reset();
-  node.addresses = {address("2001:db8::1")};
-  const auto none = select(settings, node, {});
+  records.settings.router_id.reset();
+  records.self.addresses = {address("2001:db8::1")};
+  const auto none = select(records);
   ASSERT_FALSE(none.ok());
   EXPECT_THAT(none.error().message, HasSubstr("router id"));
+
+  records.settings.topology = model::Topology::mesh;
+  const Address one = select(records)->router_id;
+  records.self.name = "h2";
+  EXPECT_NE(select(records)->router_id, one) << "each host has its own";
+}
+
+// Three hosts of a cluster as h1 sees them: h2 of the same AS, h3 of another, in both families.
+Config between_hosts() {
+  model::BgpSettings settings;
+  settings.topology = model::Topology::mesh;
+  settings.reflectors = {{"role", "reflector"}};
+  settings.node_bfd = true;
+  std::vector<model::Node> nodes(3);
+  for (size_t i = 0; i < 3; ++i) {
+    nodes[i].name = "h" + std::to_string(i + 1) + ".rack-1";
+    nodes[i].addresses = {address("192.0.2." + std::to_string(i + 1)), address("2001:db8::" + std::to_string(i + 1))};
+  }
+  nodes[2].as_number = 64999;
+  Config out = base();
+  out.own_addresses = nodes[0].addresses;
+  out.of_hosts = {prefix("10.64.0.0/16"), prefix("fd64::/64")};
+  for (HostSession& session : possible_sessions(settings, nodes[0], nodes, {}).sessions)
+    out.peers.push_back(std::move(session.peer));
+  return out;
+}
+
+TEST(BirdGolden, SessionsBetweenHosts) { expect_golden("hosts", between_hosts()); }
+
+TEST(BirdGolden, AReflectorWithAPeerThatIsToldEverything) {
+  Config config = between_hosts();
+  config.reflector = true;
+  config.cluster_id = address("192.0.2.100");
+  auto told = router("spine", "192.0.2.200", 64512);
+  told.peer.reflect = told.peer.keep_next_hop = true;
+  config.peers.push_back(told);
+  config.peers.push_back(router("tor", "192.0.2.254", 64600));
+  config.extra = {{prefix("198.51.100.53/32"), {{false, 64512, 53, 0}}}, {prefix("2001:db8:53::/48"), {}}};
+  config.ecmp = 32;
+  expect_golden("reflector", config);
+}
+
+TEST(BirdGolden, AHostThatIsDrained) {
+  Config config = between_hosts();
+  config.peers.push_back(router("tor", "192.0.2.254", 64600));
+  config.drain = Drain::announce;
+  expect_golden("drain-announce", config);
+  config.drain = Drain::withdraw;
+  expect_golden("drain-withdraw", config);
+  config.drain = Drain::none;
+  config.ecmp = 1;
+  EXPECT_THAT(render(config)->text, HasSubstr("  merge paths off;\n"));
+}
+
+TEST(BirdConfig, BecomingAReflectorChangesNoSession) {
+  const auto without_filters = [](std::string text) {
+    for (size_t at = 0; (at = text.find("\nfilter ")) != std::string::npos;) text.erase(at, text.find("\n}\n", at) - at + 3);
+    return text;
+  };
+  Config config = between_hosts();
+  const std::string before = render(config)->text;
+  config.reflector = true;
+  const std::string after = render(config)->text;
+  EXPECT_NE(before, after);
+  EXPECT_EQ(without_filters(before), without_filters(after));
+}
+
+TEST(BirdSelect, ResolvesFiltersCommunitiesAndPrefixes) {
+  Records records;
+  records.self.name = "h1";
+  records.self.addresses = {address("192.0.2.1")};
+  records.self.labels = {{"rack", "r1"}, {"role", "dns"}};
+  records.settings.labelled_as = {{{{"rack", "r2"}}, 65102}, {{{"rack", "r1"}}, 65101}};
+  model::BgpPeer peer = router("tor", "192.0.2.254", 64600).peer;
+  peer.node_selector = {{"rack", "r1"}};
+  peer.export_filters = {"anycast"};
+  peer.communities = {"mine", "64512:1"};
+  model::BgpPeer elsewhere = router("other", "192.0.2.253", 64600).peer;
+  elsewhere.node_selector = {{"rack", "r2"}};
+  records.peers = {peer, elsewhere};
+  records.communities["mine"] = {"mine", {"64512:1", "64512:1:2"}, ""};
+  model::FilterRule rule;
+  rule.add_communities = {"mine", "no-export"};
+  records.filters["anycast"] = {"anycast", {rule}, ""};
+  records.prefixes = {{prefix("198.51.100.53/32"), {{"role", "dns"}}, {"mine"}, ""},
+                      {prefix("198.51.100.54/32"), {{"role", "web"}}, {}, ""}};
+  const auto config = select(records);
+  ASSERT_TRUE(config.ok()) << config.error().message;
+  EXPECT_EQ(config->local_as, 65101U);
+  ASSERT_EQ(config->peers.size(), 1U);
+  const model::Community one{false, 64512, 1, 0}, two{true, 64512, 1, 2}, no_export{false, 65535, 65281, 0};
+  EXPECT_EQ(config->peers[0].communities, (std::vector{one, two}));
+  EXPECT_EQ(config->peers[0].export_chain.at(0).add, (std::vector{one, two, no_export}));
+  ASSERT_EQ(config->extra.size(), 1U);
+  EXPECT_EQ(config->extra[0].communities, (std::vector{one, two}));
+  EXPECT_EQ(config->of_hosts, (std::vector{prefix("198.51.100.53/32"), prefix("198.51.100.54/32")}));
+  EXPECT_TRUE(bird_accepts(*config).ok());
+
+  records.filters.clear();
+  EXPECT_THAT(select(records).error().message, HasSubstr("BGP peer tor: export_filters: there is no filter anycast"));
+  records.peers[0].export_filters.clear();
+  records.communities.clear();
+  EXPECT_THAT(select(records).error().message, HasSubstr("BGP peer tor: communities: there is no community mine"));
+}
+
+TEST(BirdSelect, ADrainGoesByTheClockAndLastsNoLongerThanItsGrace) {
+  model::Node node;
+  EXPECT_EQ(drain_of(node, 1000), Drain::none);
+  node.drain = model::Drain{1000, 30};
+  EXPECT_EQ(drain_of(node, 1000), Drain::announce);
+  EXPECT_EQ(until_next_drain(node, 1010), 20);
+  EXPECT_EQ(drain_of(node, 1030), Drain::withdraw);
+  EXPECT_EQ(until_next_drain(node, 10), 30) << "another host's clock is ahead";
 }
 
 TEST(Pools, BlocksThatFirnLeadsToAreNotWrittenAndUnannouncedOnesAreNotTold) {
@@ -346,7 +576,8 @@ TEST(Pools, BlocksThatFirnLeadsToAreNotWrittenAndUnannouncedOnesAreNotTold) {
   const std::string text = render(config).value().text;
   EXPECT_THAT(text, HasSubstr("    export where source = RTS_BGP && ! (net ~ [ 10.66.0.0/16+, 10.67.0.0/16+ ]);\n"));
   EXPECT_THAT(text, HasSubstr("    export where source = RTS_BGP && ! (net ~ [ fd66::/64+ ]);\n"));
-  EXPECT_THAT(text, HasSubstr("    export where proto ~ \"firn_kernel4*\" && dest = RTD_BLACKHOLE && ! (net ~ [ 10.66.0.0/16+ ]);\n"));
+  EXPECT_THAT(text,
+              HasSubstr("    export where proto ~ \"firn_kernel4*\" && dest = RTD_BLACKHOLE && ! (net ~ [ 10.66.0.0/16+ ]);\n"));
   EXPECT_THAT(text, HasSubstr("    export where proto ~ \"firn_kernel6*\" && dest = RTD_BLACKHOLE;\n"));
   EXPECT_THAT(before, Not(HasSubstr("! (net")));
   EXPECT_TRUE(bird_accepts(config).ok());

@@ -61,6 +61,15 @@ class Frr(Router):
         routes = self.ask(f"show bgp {family} unicast json").get("routes", {})
         return [(prefix, [int(number) for number in path["path"].split()]) for prefix, paths in routes.items() for path in paths]
 
+    def received(self, prefix):
+        """What came with the best path of a prefix: next hop, AS path, communities of both sorts, MED."""
+        family = "ipv6" if ":" in prefix else "ipv4"
+        path = self.ask(f"show bgp {family} unicast {prefix} json")["paths"][0]
+        hops = sorted(hop["ip"] for hop in path["nexthops"] if hop.get("scope", "global") == "global")
+        return {"next_hop": hops, "as_path": [int(n) for n in path["aspath"]["string"].split()],
+                "communities": path.get("community", {}).get("list", []), "large": path.get("largeCommunity", {}).get("list", []),
+                "med": path.get("metric")}
+
     def neighbour(self, address):
         return self.ask(f"show bgp neighbors {address} json")[address]
 
@@ -112,6 +121,20 @@ class GoBgp(Router):
         routes = self.host.json("gobgp", "global", "rib", "-a", family, "-j") or {}
         return [(prefix, [number for attribute in path["attrs"] for segment in attribute.get("as_paths", []) for number in segment["asns"]])
                 for prefix, paths in routes.items() for path in paths]
+
+    def received(self, prefix):
+        family = "ipv6" if ":" in prefix else "ipv4"
+        attributes = self.host.json("gobgp", "global", "rib", "-a", family, "-j")[prefix][0]["attrs"]
+        found = {"next_hop": [], "as_path": [], "communities": [], "large": [], "med": None}
+        names = {65535 << 16: "gracefulShutdown", 0xffffff01: "noExport"}
+        for attribute in attributes:
+            found["next_hop"] += [attribute["nexthop"]] if attribute.get("nexthop") else []
+            found["as_path"] += [number for segment in attribute.get("as_paths", []) for number in segment["asns"]]
+            found["communities"] += [names.get(c, f"{c >> 16}:{c & 65535}") for c in attribute.get("communities", [])]
+            found["med"] = attribute.get("metric", found["med"])
+            if attribute["type"] == 32:
+                found["large"] += [f"{c['ASN']}:{c['LocalData1']}:{c['LocalData2']}" for c in attribute["value"]]
+        return found
 
     def established(self, address):
         for neighbour in self.host.json("gobgp", "neighbor", "-j") or []:

@@ -196,8 +196,8 @@ TEST_F(FirnctlTest, InitMakesAHostOnce) {
     EXPECT_EQ(info.st_mode & 07777, 0600u);
   }
   EXPECT_EQ(good({"node", "list"}),
-            "NAME     ADDRESSES                 AS        LABELS    JOINED\n"
-            "node-a   192.0.2.11,2001:db8::11   default   rack=r1   TIME\n");
+            "NAME     ADDRESSES                 AS        LABELS    JOINED                 ALIVE   BLOCKS\n"
+            "node-a   192.0.2.11,2001:db8::11   default   rack=r1   TIME   -       0\n");
   EXPECT_THAT(good(command), HasSubstr("initialised already"));
   EXPECT_THAT(good({"init"}), HasSubstr("initialised already"));
 
@@ -293,6 +293,35 @@ TEST_F(FirnctlTest, APoolInUseIsNotDeleted) {
   EXPECT_EQ(ctl({"pool", "list"}).err, "no pools; make one with: firnctl pool create NAME CIDR\n");
 }
 
+TEST_F(FirnctlTest, PoolsChangeWhileContainersRun) {
+  init();
+  lease("c1");
+  EXPECT_EQ(good({"pool", "resize", "web", "10.44.0.0/15"}), "pool web is 10.44.0.0/15 now\n");
+  EXPECT_EQ(good({"pool", "resize", "web", "10.44.0.0/16"}), "pool web is 10.44.0.0/16 now\n");
+  EXPECT_THAT(bad(2, {"pool", "resize", "web", "10.50.0.0/16"}), HasSubstr("neither contains 10.44.0.0/16"));
+  EXPECT_THAT(bad(6, {"pool", "resize", "web", "10.44.128.0/17"}),
+              HasSubstr("pool web stays 10.44.0.0/16: outside of 10.44.128.0/17 are addresses of web/c1/eth0 (10.44.0.0)"));
+  EXPECT_THAT(good({"pool", "resize", "web", "10.44.128.0/17", "--drain", "--wait", "0"}),
+              HasSubstr("blocks are in use, or cool: 10.44.0.0/26 (node node-a); their addresses are those of web/c1/eth0 (10.44.0.0)"));
+  EXPECT_THAT(good({"pool", "list"}), HasSubstr("enabled, shrinking to 10.44.128.0/17"));
+  EXPECT_THAT(good({"pool", "resume"}), HasSubstr("pool web (10.44.0.0/16) goes on shrinking"));
+  EXPECT_EQ(good({"pool", "resize", "web", "10.44.0.0/16"}), "pool web is 10.44.0.0/16 now\n");
+
+  EXPECT_THAT(bad(2, {"pool", "split", "web", "--into", "a"}), HasSubstr("2 to 32 parts"));
+  EXPECT_THAT(bad(2, {"pool", "split", "web", "--into", "a=10.44.0.0/33,b"}), HasSubstr("--into"));
+  EXPECT_EQ(good({"pool", "split", "web", "--into", "web=10.44.0.0/17,edge=10.44.128.0/17"}),
+            "pool web is web (10.44.0.0/17), edge (10.44.128.0/17) now\n");
+  EXPECT_THAT(good({"pool", "split", "web", "--into", "one,two"}),
+              HasSubstr("CNI configurations that name web must name one of these"));
+  EXPECT_THAT(good({"ipam", "show", "--address", "10.44.0.0"}), HasSubstr("Holder:   web/c1/eth0"));
+  EXPECT_THAT(good({"ipam", "show"}), HasSubstr("10.44.0.0/26   one"));
+  EXPECT_EQ(good({"ipam", "check"}), "no problems\n");
+  EXPECT_THAT(bad(2, {"pool", "merge", "one", "edge", "--into", "all"}), HasSubstr("are together no CIDR"));
+  EXPECT_EQ(good({"pool", "merge", "one", "two", "edge", "--into", "web"}), "the pools one, two, edge are pool web (10.44.0.0/16) now\n");
+  EXPECT_EQ(good({"pool", "resume"}), "nothing was left half-way\n");
+  EXPECT_EQ(good({"ipam", "check"}), "no problems\n");
+}
+
 TEST_F(FirnctlTest, Reservations) {
   init();
   lease("c1");
@@ -355,6 +384,47 @@ TEST_F(FirnctlTest, Endpoints) {
   const auto json = json::Document::parse(listed);
   ASSERT_TRUE(json);
   EXPECT_EQ(json->root().array()->size(), 2u);
+}
+
+TEST_F(FirnctlTest, WhatAllHostsHave) {
+  init();
+  lease("c1", "/proc/self/ns/net");
+  EXPECT_EQ(ctl({"endpoint", "list", "--all"}).err, "no endpoints are published\n");
+  const Outcome found = ctl({"ipam", "check", "--all"});
+  EXPECT_EQ(found.exit, 3);
+  EXPECT_THAT(found.out, HasSubstr("publication-missing   web/c1/eth0"));
+  EXPECT_THAT(found.err, HasSubstr("'firnctl ipam check --all --fix' repairs"));
+  EXPECT_THAT(good({"ipam", "check", "--all", "--fix"}), StartsWith("fixed:\n"));
+  EXPECT_EQ(good({"ipam", "check", "--all"}), "no problems\n");
+  model::Endpoint other;
+  other.network = "web";
+  other.container_id = "far";
+  other.ifname = "eth0";
+  other.boot_id = "b";
+  other.created_at = 1;
+  other.addresses = {Address::parse("10.44.200.1").value()};
+  const auto put = open("cluster.db")->transact([&](kv::Transaction& tx) -> Status {
+    tx.put(model::keys::node("node-b"), model::encode(model::Node{.name = "node-b", .machine_id = "m", .addresses = {}, .labels = {}, .as_number = {}, .joined_at = 1}));
+    const Prefix block = Prefix::parse("10.44.200.0/26").value();
+    tx.put(model::keys::claim("web", block), model::encode(model::Claim{block, "web", "node-b", model::Use::routed, 1}));
+    tx.put(model::keys::published_endpoint("node-b", model::handle_of(other)), model::encode(other));
+    return {};
+  });
+  ASSERT_TRUE(put);
+  EXPECT_EQ(good({"endpoint", "list", "--all"}),
+            "HOST     CONTAINER   INTERFACE   NETWORK   ADDRESSES     POD   CREATED\n"
+            "node-a   c1          eth0        web       10.44.0.0     -     TIME\n"
+            "node-b   far         eth0        web       10.44.200.1   -     TIME\n");
+  EXPECT_EQ(good({"ipam", "show", "--all"}),
+            "POOL   CIDR           BLOCKS   CLAIMED   USED   BORROWED\n"
+            "web    10.44.0.0/16   1024     2         2      0\n"
+            "\n"
+            "NODE     POOL   BLOCKS   ADDRESSES   USED   FREE   BORROWED   LENT\n"
+            "node-a   web    1        64          1      63     0          0\n"
+            "node-b   web    1        64          1      63     0          0\n");
+  EXPECT_TRUE(json::Document::parse(good({"ipam", "show", "--all", "-o", "json"})).ok());
+  EXPECT_THAT(bad(6, {"pool", "resize", "web", "10.44.0.0/17"}), HasSubstr("addresses of web/far/eth0 (10.44.200.1) on node-b"));
+  bad(2, {"ipam", "show", "--all", "--address", "10.44.0.0"});
 }
 
 TEST_F(FirnctlTest, CheckFindsALeakAndRepairsIt) {
@@ -431,12 +501,73 @@ TEST_F(FirnctlTest, Peers) {
   bad(5, {"bgp", "peer", "remove", "tor-a"});
 }
 
+TEST_F(FirnctlTest, FiltersCommunitiesAndPrefixes) {
+  init();
+  good({"bgp", "community", "add", "mine", "--value", "64512:1", "--value", "64512:1:2"});
+  good({"bgp", "filter", "add", "out", "--rule", "next community 64512:9 prepend 2", "--rule",
+        "accept 10.44.0.0/16 le 26 fd00::/8 ge 64 add mine remove no-export med 5 local-pref 7", "--note", "why"});
+  const std::string shown = good({"bgp", "filter", "show", "out"});
+  EXPECT_THAT(shown, HasSubstr("next community 64512:9 prepend 2\n"));
+  EXPECT_THAT(shown, HasSubstr("accept 10.44.0.0/16 le 26 fd00::/8 ge 64 add mine remove no-export med 5 local-pref 7\n"));
+  EXPECT_THAT(good({"bgp", "community", "list"}), HasSubstr("mine   64512:1,64512:1:2"));
+  good({"bgp", "prefix", "add", "198.51.100.53/32", "--selector", "role=dns", "--community", "mine"});
+  EXPECT_THAT(good({"bgp", "prefix", "list"}), HasSubstr("198.51.100.53/32   role=dns   mine"));
+  good({"bgp", "peer", "add", "tor", "--address", "192.0.2.1", "--as", "65000", "--export-filter", "out", "--community", "mine", "--prepend", "3",
+        "--max-prefixes", "10", "--max-prefixes-action", "warn", "--selector", "rack=r1", "--local-as", "65009", "--med", "9"});
+  const std::string peer = good({"bgp", "peer", "show", "tor"});
+  EXPECT_THAT(peer, HasSubstr("10, then warn"));
+  EXPECT_THAT(peer, HasSubstr("rack=r1"));
+  good({"bgp", "peer", "add", "rack", "--range", "192.0.2.0/25", "--as", "65000"});
+
+  // What is used stays, and nothing that is not there can be used.
+  EXPECT_THAT(bad(6, {"bgp", "filter", "remove", "out"}), HasSubstr("is used by peer tor"));
+  EXPECT_THAT(bad(6, {"bgp", "community", "remove", "mine"}), HasSubstr("is used by peer tor"));
+  EXPECT_THAT(bad(5, {"bgp", "peer", "set", "tor", "--import-filter", "none"}), HasSubstr("--import-filter: there is no filter none"));
+  EXPECT_THAT(bad(5, {"bgp", "prefix", "set", "198.51.100.53/32", "--community", "none"}), HasSubstr("--community: there is no community none"));
+  EXPECT_THAT(bad(2, {"bgp", "filter", "add", "x", "--rule", "reject med 5"}), HasSubstr("rejects"));
+  EXPECT_THAT(bad(2, {"bgp", "filter", "add", "x", "--rule", "accept 10.0.0.0/8 colour red"}), HasSubstr("colour: 'red' is not a number"));
+  EXPECT_THAT(bad(2, {"bgp", "community", "add", "x", "--value", "1:70000"}), HasSubstr("is no community"));
+  EXPECT_THAT(bad(2, {"bgp", "peer", "add", "y", "--address", "192.0.2.9", "--range", "192.0.2.0/24", "--as", "1"}), HasSubstr("--range"));
+  bad(6, {"bgp", "filter", "add", "out", "--rule", "accept"});
+  bad(5, {"bgp", "filter", "set", "none", "--rule", "accept"});
+  good({"bgp", "peer", "set", "tor", "--export-filter", "", "--community", "", "--local-as", "", "--med", ""});
+  good({"bgp", "filter", "remove", "out"});
+  EXPECT_THAT(bad(6, {"bgp", "community", "remove", "mine"}), HasSubstr("is used by prefix 198.51.100.53/32"));
+  good({"bgp", "prefix", "remove", "198.51.100.53/32"});
+  good({"bgp", "community", "remove", "mine"});
+}
+
+TEST_F(FirnctlTest, TopologyAndAsByLabel) {
+  init();
+  const std::string shown = good({"bgp", "settings", "--topology", "auto", "--reflectors", "role=rr", "--mesh-limit", "50", "--as-of",
+                                  "rack=r1=65101", "--as-of", "rack=r2=65102", "--cluster-id", "192.0.2.100", "--node-bfd", "--ecmp", "8"});
+  EXPECT_THAT(shown, HasSubstr("auto, mesh up to 50 hosts"));
+  EXPECT_THAT(shown, HasSubstr("rack=r1=65101; rack=r2=65102"));
+  EXPECT_THAT(bad(2, {"bgp", "settings", "--topology", "ring"}), HasSubstr("peers, mesh, reflectors, auto"));
+  EXPECT_THAT(bad(2, {"bgp", "settings", "--router-id", "192.0.2.1"}), HasSubstr("--router-id"));
+  EXPECT_THAT(bad(2, {"bgp", "settings", "--topology", "reflectors", "--reflectors", ""}), HasSubstr("--reflectors"));
+  EXPECT_THAT(bad(2, {"bgp", "settings", "--as-of", "rack=65101"}), HasSubstr("--as-of"));
+  EXPECT_THAT(good({"bgp", "settings", "--as-of", "", "--topology", "peers"}), Not(HasSubstr("65101")));
+}
+
+TEST_F(FirnctlTest, ADrainIsKeptInTheNodeRecord) {
+  init();
+  EXPECT_THAT(good({"node", "drain-bgp", "--grace", "5"}), HasSubstr("withdraws in 5 s"));
+  EXPECT_THAT(good({"node", "show"}), HasSubstr("grace 5 s"));
+  EXPECT_THAT(good({"node", "drain-bgp"}), HasSubstr("is drained already"));
+  bad(6, {"node", "drain-bgp", "--grace", "6"});
+  EXPECT_THAT(bad(1, {"node", "drain-bgp", "--wait", "--timeout", "1"}), HasSubstr("is firn-routed running there?"));
+  EXPECT_THAT(good({"node", "undrain"}), HasSubstr("announces its blocks again"));
+  EXPECT_THAT(good({"node", "undrain", "--wait"}), HasSubstr("is not drained"));
+  bad(5, {"node", "drain-bgp", "nobody"});
+}
+
 constexpr const char* one_session =
     R"({"ok":true,"state":"running","running":true,"supervised":true,"version":"2.0.12","inForce":true,"restarts":0,"pid":77,"sessions":[
-    {"peer":"tor-a","address":"192.0.2.1","as":65000,"state":"Established","established":true,"since":"2026-01-31 12:00:00",
-     "channels":[{"family":"ipv4","state":"UP","imported":2,"exported":1}],"announced":["10.44.0.0/26"]},
-    {"peer":"tor-b","address":"192.0.2.2","as":65000,"state":"Active","established":false,"since":"2026-01-31 12:00:01",
-     "lastError":"Socket: No route to host","channels":[]}]})";
+    {"peer":"tor-a","kind":"peer","address":"192.0.2.1","as":65000,"state":"Established","established":true,"since":"2026-01-31 12:00:00",
+     "channels":[{"family":"ipv4","state":"UP","imported":2,"filtered":3,"exported":1}],"announced":["10.44.0.0/26"]},
+    {"peer":"tor-b","kind":"peer","address":"192.0.2.2","as":65000,"state":"Active","established":false,"since":"2026-01-31 12:00:01",
+     "lastError":"cannot connect: No route to host","channels":[]}]})";
 
 TEST_F(FirnctlTest, BgpStatus) {
   {
@@ -444,9 +575,9 @@ TEST_F(FirnctlTest, BgpStatus) {
     EXPECT_EQ(good({"bgp", "status"}),
               "BIRD: running (2.0.12, pid 77), configuration in force\n"
               "\n"
-              "PEER    ADDRESS     AS      STATE         SINCE                 IN   OUT   LAST-ERROR\n"
-              "tor-a   192.0.2.1   65000   Established   2026-01-31 12:00:00   2    1     -\n"
-              "tor-b   192.0.2.2   65000   Active        2026-01-31 12:00:01   0    0     Socket: No route to host\n");
+              "PEER    KIND   ADDRESS     AS      STATE         SINCE                 IN   FILTERED   OUT   LAST-ERROR\n"
+              "tor-a   peer   192.0.2.1   65000   Established   2026-01-31 12:00:00   2    3          1     -\n"
+              "tor-b   peer   192.0.2.2   65000   Active        2026-01-31 12:00:01   0    0          0     cannot connect: No route to host\n");
     const std::string shown = good({"bgp", "status", "-o", "json"});
     EXPECT_TRUE(json::Document::parse(shown));
   }
@@ -495,7 +626,7 @@ TEST_F(FirnctlTest, RouteWhyNamesTheBrokenLink) {
   EXPECT_THAT(why(3, "10.44.0.0"), HasSubstr("breaks at bgp: "));
   const Answering daemon(socket, one_session);
   EXPECT_THAT(why(0, "10.44.0.0"), HasSubstr("bgp        ok      announced as 10.44.0.0/26 to tor-a (192.0.2.1 AS 65000); "
-                                             "not to tor-b (192.0.2.2 AS 65000): Active, Socket: No route to host\n"));
+                                             "not to tor-b (192.0.2.2 AS 65000): Active, cannot connect: No route to host\n"));
 }
 
 TEST_F(FirnctlTest, RouteWhyFollowsAnotherNodesBlock) {
@@ -704,7 +835,7 @@ TEST_F(FirnctlTest, EveryExampleOfTheDocumentationIsApplied) {
   EXPECT_THAT(good({"apply", "-f", directory + "/objects"}), Not(HasSubstr("created")));
   EXPECT_EQ(good({"diff", "-f", directory + "/objects"}), "");
   int kinds = 0;
-  for (const char* kind : {"pool", "reservation", "node", "bgpsettings", "bgppeer"}) {
+  for (const char* kind : {"pool", "reservation", "node", "bgpsettings", "bgppeer", "bgpfilter", "bgpcommunity", "bgpprefix"}) {
     for (const char* form : {"yaml", "json"}) {
       const std::string file = directory + "/back";
       const std::string text = ctl({"get", kind, "-o", form}).out;
@@ -718,7 +849,7 @@ TEST_F(FirnctlTest, EveryExampleOfTheDocumentationIsApplied) {
   // A kind without an example is one that nobody will find.
   const std::string help = ctl({"get", "--help"}).out;
   EXPECT_GE(examples, kinds);
-  EXPECT_THAT(help, HasSubstr("pool, reservation, node, bgpsettings, bgppeer\n"))
+  EXPECT_THAT(help, HasSubstr("pool, reservation, node, bgpsettings, bgppeer, bgpfilter, bgpcommunity, bgpprefix\n"))
       << "a new kind: give it an example, and a place in the list above";
 }
 
@@ -761,9 +892,9 @@ TEST_F(FirnctlTest, BashCompletes) {
     return outcome.out;
   };
   EXPECT_EQ(complete("firnctl po", 1), "pool\n");
-  EXPECT_EQ(complete("firnctl pool ''", 2), "create list show set delete\n");
+  EXPECT_EQ(complete("firnctl pool ''", 2), "create list show set delete resize split merge resume\n");
   EXPECT_EQ(complete("firnctl -o json bgp peer s", 5), "show set\n");
-  EXPECT_EQ(complete("firnctl bgp peer set --no-b", 4), "--no-bfd\n");
+  EXPECT_EQ(complete("firnctl bgp peer set --no-bf", 4), "--no-bfd\n");
   EXPECT_EQ(complete("firnctl pool list -o ''", 4), "table json yaml\n");
   EXPECT_EQ(complete("firnctl pool show ''", 3), "web\n");
   EXPECT_EQ(complete("firnctl pool set web ''", 4), "\n");

@@ -15,6 +15,7 @@
 #include "ipam/claims.hpp"
 #include "ipam/mirror.hpp"
 #include "ipam/pools.hpp"
+#include "ipam/reshape.hpp"
 #include "ipam/node_store.hpp"
 #include "lib/base/file.hpp"
 #include "lib/control/control.hpp"
@@ -542,6 +543,67 @@ TEST_F(RoutedTest, ClaimedBlocksReachARouterThroughBird) {
   end_bird();
   ::kill(*bird, SIGKILL);
   ::waitpid(*bird, nullptr, 0);
+}
+
+// What other hosts see of this one, and what it makes of pools that others change, while its container runs.
+TEST_F(RoutedTest, PublishesItsEndpointsAndFollowsPoolsThatChange) {
+  auto cluster = join_cluster();
+  model::Pool pool;
+  pool.name = "web";
+  pool.cidr = prefix("10.70.0.0/16");
+  pool.block_size = 26;
+  ASSERT_TRUE(ipam::create_pool(*cluster, pool).ok());
+  for (const char* at : {"10.70.0.0", "10.70.200.0"}) {
+    ASSERT_TRUE(ipam::claim_block(*cluster, {"h1"}, "web", model::Use::routed, Address::parse(at).value(), 1).ok());
+  }
+  ASSERT_TRUE(ipam::mirror(*cluster, node(), "h1").ok());
+  start();
+  const NetnsFixture container;
+  const model::Endpoint endpoint = attach(container, "c1", {"web"});
+  const std::string copy = model::keys::published_endpoint("h1", model::handle_of(endpoint));
+  const auto published = [&] { return cluster->get(copy).value().has_value(); };
+  ASSERT_TRUE(eventually(published)) << ask("status").value();
+  ASSERT_TRUE(eventually([&] { return settled(3); })) << ask("status").value();
+
+  // Two names for the same addresses: no route of theirs changes. (A spare block for the part that has none is another matter.)
+  const auto watch = monitor();
+  ASSERT_TRUE(ipam::split_pool(*cluster, "web", {{"low", {}}, {"high", {}}}).ok());
+  const auto block_of = [&](const std::string& name, const char* block) {
+    return node().get(model::keys::block(model::Use::routed, name, prefix(block))).value().has_value();
+  };
+  ASSERT_TRUE(eventually([&] { return block_of("low", "10.70.0.0/26") && block_of("high", "10.70.200.0/26"); }));
+  const auto lease = node().get(model::keys::lease(endpoint.addresses.at(0))).value();
+  ASSERT_TRUE(lease);
+  EXPECT_EQ(model::decode_lease(lease->value).value().pool, "low");
+  ASSERT_TRUE(ask("resync").ok());
+  const auto seen = watch->read().value();
+  EXPECT_FALSE(seen.lost);
+  for (const netlink::Event& event : seen.events) {
+    if (event.what != netlink::Event::What::route) continue;
+    for (const Prefix& ours : {prefix("10.70.0.0/26"), prefix("10.70.200.0/26")}) {
+      EXPECT_FALSE(event.route.destination.overlaps(ours)) << event.route.destination.to_string();
+    }
+  }
+
+  // The block that nothing uses goes back, the one with the container stays, however small the pool shall be.
+  ASSERT_TRUE(ipam::resize_pool(*cluster, "high", prefix("10.70.128.0/18")).ok());
+  const auto cidr_of = [&](const std::string& name) {
+    return model::decode_pool(cluster->get(model::keys::pool(name)).value()->value).value().cidr;
+  };
+  ASSERT_TRUE(eventually([&] { return cidr_of("high") == prefix("10.70.128.0/18"); })) << ask("status").value();
+  ASSERT_TRUE(eventually([&] { return !block_of("high", "10.70.200.0/26"); }));
+  ASSERT_TRUE(ipam::resize_pool(*cluster, "low", prefix("10.70.64.0/18")).ok());
+  ASSERT_TRUE(eventually([&] {
+    return model::decode_pool(node().get(model::keys::pool("low")).value()->value).value().shrinking_to.has_value();
+  }));
+  EXPECT_EQ(cidr_of("low"), prefix("10.70.0.0/17"));
+  EXPECT_TRUE(block_of("low", "10.70.0.0/26"));
+
+  // A copy that says otherwise, and one of a container that went while nobody looked, are found at the next start.
+  end(SIGKILL);
+  ASSERT_TRUE(allocator().release(model::handle_of(endpoint)).ok());
+  start();
+  EXPECT_TRUE(eventually([&] { return !published(); })) << ask("status").value();
 }
 
 // BIRD is stopped in the middle of its life: nothing waits for it but the question it was asked.

@@ -1,5 +1,6 @@
 // A host of a cluster, in this process: a state directory with a machine id of its own, the whole Daemon of firn-routed on a thread
-// of its own beside a kernel in memory, and leases as the CNI plugin makes them. firnctl is the real one.
+// of its own beside a kernel in memory, and leases as the CNI plugin makes them, who asks that Daemon when its blocks are full.
+// firnctl is the real one.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -14,6 +15,7 @@
 #include <string>
 #include <thread>
 
+#include "cni-plugin/commands/daemon_blocks.hpp"
 #include "ipam/allocator.hpp"
 #include "ipam/node_store.hpp"
 #include "lib/base/file.hpp"
@@ -84,12 +86,14 @@ class ClusterHost {
   }
 
   // As the plugin on a host of many: from the blocks that are here.
-  Result<Address> lease(const std::string& container, const std::string& pool = "web") {
+  Result<Address> lease(const std::string& container, const std::string& pool = "web",
+                        std::chrono::milliseconds patience = std::chrono::milliseconds(4000)) {
     auto store = ipam::open_node_store({state() + "/node.db", {}, true, std::chrono::milliseconds(5000)});
     if (!store) return std::move(store).error();
     ipam::Options options;
     options.boot_id = ipam::current_boot_id().value();
     options.cooldown = std::chrono::seconds(0);
+    options.more_blocks = cni::daemon_blocks(**store, directory_ + "/run-" + name_ + "/routed.sock", patience);
     ipam::Allocator allocator(**store, clock_, std::move(options));
     model::Endpoint endpoint;
     endpoint.network = "app";

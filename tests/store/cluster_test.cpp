@@ -12,6 +12,7 @@
 #include "lib/cluster/cluster.hpp"
 #include "lib/control/control.hpp"
 #include "lib/kv/sqlite/sqlite_store.hpp"
+#include "lib/model/keys.hpp"
 #include "tests/support/etcd_fixture.hpp"
 
 namespace firn {
@@ -89,6 +90,37 @@ class ClusterTest : public testing::Test {
   test::EtcdFixture etcd;
   std::string directory;
 };
+
+// Pools that change while another host has blocks of them.
+TEST_F(ClusterTest, PoolsChangeOnEtcd) {
+  make_machine("a", '1');
+  make_machine("b", '2');
+  good("a", with_etcd({"init", "--name", "node-a", "--address", "192.0.2.11", "--pool", "web=10.44.0.0/16"}));
+  good("b", with_etcd({"join", "--name", "node-b", "--address", "192.0.2.12"}));
+  const Prefix block = Prefix::parse("10.44.200.0/26").value();
+  const std::string claim = model::encode(model::Claim{block, "web", "node-b", model::Use::routed, 1});
+  {
+    auto store = cluster::open_cluster(state("a"));
+    ASSERT_TRUE(store.ok());
+    ASSERT_TRUE((*store)->transact([&](kv::Transaction& tx) -> Status {
+      tx.put(model::keys::claim("web", block), claim);
+      return {};
+    }).ok());
+  }
+  EXPECT_THAT(bad(6, "a", {"pool", "resize", "web", "10.44.0.0/17", "--wait", "1"}),
+              HasSubstr("pool web stays 10.44.0.0/16: outside of 10.44.0.0/17 these blocks are in use, or cool: 10.44.200.0/26 (node node-b)"));
+  EXPECT_THAT(good("a", {"pool", "list"}), testing::Not(HasSubstr("shrinking")));
+  EXPECT_THAT(good("a", {"pool", "resize", "web", "10.44.0.0/17", "--drain", "--wait", "0"}), HasSubstr("pool web shrinks to 10.44.0.0/17"));
+  EXPECT_THAT(bad(6, "a", {"pool", "split", "web", "--into", "low,high"}), HasSubstr("pool web shrinks to 10.44.0.0/17; let that end"));
+  // node-b has no container there: it gives the block back, and the pool is smaller.
+  EXPECT_EQ(good("b", {"pool", "resume"}), "pool web (10.44.0.0/17) is complete\n");
+  EXPECT_EQ(good("a", {"pool", "resize", "web", "10.44.0.0/16"}), "pool web is 10.44.0.0/16 now\n");
+  EXPECT_THAT(good("b", {"pool", "split", "web", "--into", "web,high"}), StartsWith("pool web is web (10.44.0.0/17), high (10.44.128.0/17)"));
+  EXPECT_THAT(good("a", {"ipam", "show", "--all"}), HasSubstr("high   10.44.128.0/17   512      0         0      0"));
+  EXPECT_EQ(good("a", {"pool", "merge", "web", "high", "--into", "web"}), "the pools web, high are pool web (10.44.0.0/16) now\n");
+  good("a", {"pool", "delete", "web"});
+  EXPECT_EQ(good("b", {"ipam", "check", "--all"}), "no problems\n");
+}
 
 TEST_F(ClusterTest, TheFirstHostAndTheNext) {
   make_machine("a", '1');

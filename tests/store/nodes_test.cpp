@@ -7,6 +7,8 @@
 #include <random>
 #include <set>
 
+#include "ipam/give_back.hpp"
+#include "ipam/loans.hpp"
 #include "lib/cluster/cluster.hpp"
 #include "lib/model/keys.hpp"
 #include "tests/store/cluster_host.hpp"
@@ -119,6 +121,7 @@ TEST_F(NodesTest, AHostThatWasRemovedLeasesNothingUntilItJoinsAgain) {
   ASSERT_TRUE(eventually([&] { return is_alive("a"); }));
   claim_static(a, "10.44.0.0");
   claim_static(a, "10.44.0.8");
+  ASSERT_TRUE(eventually([&] { return a.blocks().size() == 2; }));
   ASSERT_TRUE(leases(a, "one"));
   EXPECT_THAT(bad(b, {"node", "remove", "a"}), HasSubstr("node a is alive"));
   a.stop();
@@ -150,7 +153,6 @@ TEST_F(NodesTest, ACopyOfAHostIsFencedAndTheHostGoesOn) {
   make_two();
   ClusterHost& a = *hosts_["a"];
   a.start();
-  claim_static(a, "10.44.0.0");
   ASSERT_TRUE(leases(a, "one"));
   ASSERT_TRUE(eventually([&] { return is_alive("a"); }));
   ClusterHost& copy = machine("copy", 'a');
@@ -172,7 +174,6 @@ TEST_F(NodesTest, AttachesGoOnWithoutEtcdAndClaimsAfterwards) {
   make_two();
   ClusterHost& a = *hosts_["a"];
   a.start();
-  claim_static(a, "10.44.0.0");
   ASSERT_TRUE(leases(a, "c0"));
   ASSERT_TRUE(eventually([&] { return a.blocks().size() == 2; })) << "a spare block is claimed ahead";
   etcd_.kill();
@@ -182,6 +183,91 @@ TEST_F(NodesTest, AttachesGoOnWithoutEtcdAndClaimsAfterwards) {
   etcd_.start();
   etcd_.wait_healthy();
   EXPECT_TRUE(leases(a, "more"));
+}
+
+// The first container of a pool on a host: nothing is claimed ahead, the plugin asks.
+TEST_F(NodesTest, AnAttachGetsABlockWhenTheHostHasNone) {
+  make_two("10.44.0.0/28");
+  ClusterHost &a = *hosts_["a"], &b = *hosts_["b"];
+  const auto alone = a.lease("early");
+  ASSERT_FALSE(alone.ok());
+  EXPECT_THAT(alone.error().message, HasSubstr("and firn-routed, which claims another one, does not help"));
+  a.start();
+  ASSERT_TRUE(leases(a, "one"));
+  ASSERT_TRUE(eventually([&] { return a.blocks().size() == 2; })) << "and one ahead";
+  good(a, {"pool", "set", "web", "--strict"});
+  b.start();
+  EXPECT_TRUE(eventually([&] {
+    const auto none = b.lease("two");
+    return !none && none.error().message.find("every block of pool web (10.44.0.0/28) is claimed or reserved") != std::string::npos;
+  }));
+}
+
+TEST_F(NodesTest, AnAddressIsBorrowedWhenNoBlockIsLeft) {
+  make_two("10.44.0.0/28");
+  ClusterHost &a = *hosts_["a"], &b = *hosts_["b"];
+  a.start();
+  ASSERT_TRUE(leases(a, "a0"));
+  ASSERT_TRUE(eventually([&] { return a.blocks().size() == 2; }));
+  b.start();
+  ASSERT_TRUE(eventually([&] { return is_alive("a") && is_alive("b"); }));
+  std::set<Address> held{*a.lease("a1")};
+  held.insert(*a.lease("a2"));
+  std::optional<Address> borrowed;
+  ASSERT_TRUE(eventually([&] {
+    const auto leased = b.lease("b0");
+    if (leased) borrowed = *leased;
+    return leased.ok();
+  }));
+  EXPECT_TRUE(Prefix::parse("10.44.0.0/28")->contains(*borrowed));
+  EXPECT_TRUE(held.insert(*borrowed).second);
+  EXPECT_EQ(owner(Prefix::host(*borrowed).to_string()), "b");
+  EXPECT_THAT(a.log(), HasSubstr("lent " + borrowed->to_string() + " of pool web to node b"));
+  // The lender has everything but that address, and never that.
+  int count = 3;
+  for (int i = 3; i < 20; ++i) {
+    const auto leased = a.lease("a" + std::to_string(i), "web", 300ms);
+    if (!leased) continue;
+    EXPECT_TRUE(held.insert(*leased).second) << leased->to_string();
+    ++count;
+  }
+  EXPECT_EQ(count, 15);
+  const auto none = b.lease("b1");
+  ASSERT_FALSE(none.ok()) << none->to_string();
+  // A node of which addresses are lent may go; its blocks are nobody's as long as one of them is used.
+  EXPECT_THAT(good(b, {"node", "show"}), HasSubstr(Prefix::host(*borrowed).to_string()));
+  // Back: the borrower has no use for it.
+  ASSERT_TRUE(b.release("b0"));
+  b.stop();
+  {
+    auto node = ipam::open_node_store({b.state() + "/node.db", {}, false, 5000ms});
+    ASSERT_TRUE(node.ok());
+    const auto loans = ipam::select_blocks(**node, true);
+    ASSERT_EQ(loans->size(), 1U);
+    const int64_t far = 1LL << 39;
+    ASSERT_TRUE(ipam::mark_unused(**node, *loans, "b", far).ok());
+    const auto given = ipam::give_up(*store_, *ipam::mark_closed(*store_, **node, "b", far));
+    ASSERT_EQ(given.given.size(), 1U);
+    ASSERT_TRUE(ipam::forget(**node, given.given).ok());
+  }
+  EXPECT_EQ(owner(Prefix::host(*borrowed).to_string()), "");
+  ASSERT_TRUE(eventually([&] {
+    const auto leased = a.lease("again", "web", 300ms);
+    return leased && *leased == *borrowed;
+  }));
+}
+
+TEST_F(NodesTest, AStrictPoolIsNotBorrowedFrom) {
+  make_two("10.44.0.0/29");
+  ClusterHost &a = *hosts_["a"], &b = *hosts_["b"];
+  a.start();
+  ASSERT_TRUE(leases(a, "a0"));
+  good(a, {"pool", "set", "web", "--strict"});
+  b.start();
+  EXPECT_TRUE(eventually([&] {
+    const auto none = b.lease("b0");
+    return !none && none.error().message.find("pool web is strict: no address is borrowed") != std::string::npos;
+  }));
 }
 
 // Hosts come and go, etcd too; containers attach and detach all the time.
@@ -200,9 +286,6 @@ TEST_F(NodesTest, NoAddressEverHasTwoOwners) {
     host->start();
     running.insert(name);
   }
-  // A first block for each: an attach finds none before the daemon has seen that the pool is used.
-  int number = 0;
-  for (auto& [name, host] : hosts_) claim_static(*host, "10.44.1." + std::to_string(8 * number++));
   const auto detach_all = [&](const std::string& name) {
     for (const auto& [container, address] : held[name]) {
       EXPECT_TRUE(hosts_[name]->release(container));
@@ -217,7 +300,7 @@ TEST_F(NodesTest, NoAddressEverHasTwoOwners) {
     const unsigned what = random() % 100;
     if (what < 60 && !removed.contains(name)) {
       const std::string container = "c" + std::to_string(next++);
-      const auto leased = host.lease(container);
+      const auto leased = host.lease(container, "web", 300ms);
       if (!leased) continue;
       const auto [it, added] = owner_of.emplace(*leased, name + "/" + container);
       ASSERT_TRUE(added) << leased->to_string() << " has " << it->second << " and " << name;

@@ -76,7 +76,7 @@ struct Host {
   std::vector<std::string> problems() {
     Surroundings around;
     around.cluster = &cluster;
-    around.node_name = name;
+    around.self = {name};
     around.boot_id = "boot";
     around.namespace_alive = [](const model::Endpoint&) { return true; };
     std::vector<std::string> out;
@@ -172,12 +172,12 @@ TEST_P(ReshapeTest, APoolShrinksWhenThePartThatGoesIsEmpty) {
   auto b = host("b");
   EXPECT_EQ(a->take("low", "web"), "10.0.0.0");
   ASSERT_TRUE(b->allocator->lease(make_endpoint("high"), routed, {the_address("web", "10.0.0.200")}).ok());
-  ASSERT_TRUE(claim_block(*cluster, "a", "web", routed, ip("10.0.0.129"), 1).ok());
+  ASSERT_TRUE(claim_block(*cluster, {"a"}, "web", routed, ip("10.0.0.129"), 1).ok());
   ASSERT_TRUE(a->follow().ok());
   EXPECT_THAT(resize_pool(*cluster, "web", net("10.0.0.0/27")).error().message, HasSubstr("larger than the pool"));
   ASSERT_TRUE(resize_pool(*cluster, "web", net("10.0.0.0/25")).ok());
   EXPECT_EQ(finish_shrinking(*cluster, "web")->size(), 2u);
-  EXPECT_THAT(claim_block(*cluster, "c", "web", routed, ip("10.0.0.129"), 1).error().message, HasSubstr("gives up"));
+  EXPECT_THAT(claim_block(*cluster, {"c"}, "web", routed, ip("10.0.0.129"), 1).error().message, HasSubstr("gives up"));
   EXPECT_THAT(split_pool(*cluster, "web", {{"a", {}}, {"b", {}}}).error().message, HasSubstr("shrinks to 10.0.0.0/25"));
 
   ASSERT_TRUE(a->follow().ok());  // its block there is empty
@@ -336,7 +336,7 @@ TEST_P(ReshapeTest, AKillAtAnyBatchIsCompletedLater) {
       if (!begun) continue;
       // A new block is claimed of a part only when it is complete.
       for (const model::Pool& pool : pools_in(*below)) {
-        const auto claimed = claim_block(*below, "c", pool.name, routed, std::nullopt, 1);
+        const auto claimed = claim_block(*below, {"c"}, pool.name, routed, std::nullopt, 1);
         EXPECT_EQ(claimed.ok(), pool.moving_from.empty()) << pool.name;
         if (claimed) {
           EXPECT_TRUE(seen.insert(claimed->prefix).second);
@@ -364,8 +364,8 @@ TEST_P(ReshapeTest, AKillWhileABlockIsGivenBackLosesAndDoublesNothing) {
       for (const bool written : {false, true}) {
         SCOPED_TRACE(std::to_string(commit) + (of_node ? " node" : " cluster") + (written ? " written" : ""));
         ASSERT_TRUE(resize_pool(*cluster, "web", net("10.0.0.0/24")).ok());
-        ASSERT_TRUE(claim_block(*cluster, "a", "web", routed, ip("10.0.0.129"), 1).ok());
-        ASSERT_TRUE(claim_block(*cluster, "a", "web", routed, ip("10.0.0.192"), 1).ok());
+        ASSERT_TRUE(claim_block(*cluster, {"a"}, "web", routed, ip("10.0.0.129"), 1).ok());
+        ASSERT_TRUE(claim_block(*cluster, {"a"}, "web", routed, ip("10.0.0.192"), 1).ok());
         ASSERT_TRUE(a->follow().ok());
         ASSERT_EQ(keys_below(*a->node, "block/").size(), 2u);
         ASSERT_TRUE(resize_pool(*cluster, "web", net("10.0.0.0/25")).ok());
@@ -394,7 +394,7 @@ TEST_P(ReshapeTest, AKillWhileABlockIsGivenBackLosesAndDoublesNothing) {
 TEST_P(ReshapeTest, AnOldViewOfTheClusterAdoptsNothing) {
   ASSERT_TRUE(create_pool(*cluster, make_pool("web", "10.0.0.0/24", 26)).ok());
   auto a = host("a");
-  ASSERT_TRUE(claim_block(*cluster, "a", "web", routed, ip("10.0.0.129"), 1).ok());
+  ASSERT_TRUE(claim_block(*cluster, {"a"}, "web", routed, ip("10.0.0.129"), 1).ok());
   ASSERT_TRUE(a->follow().ok());
   // Between the two halves of mirror(), its reading of the cluster and its writing here, the block leaves.
   class Slow final : public kv::Store {
@@ -421,7 +421,7 @@ TEST_P(ReshapeTest, AnOldViewOfTheClusterAdoptsNothing) {
     ASSERT_TRUE(resize_pool(*cluster, "web", net("10.0.0.0/25")).ok());
     ASSERT_TRUE(a->follow().ok());
     ASSERT_TRUE(resize_pool(*cluster, "web", net("10.0.0.0/24")).ok());
-    ASSERT_TRUE(claim_block(*cluster, "b", "web", routed, ip("10.0.0.129"), 1).ok());
+    ASSERT_TRUE(claim_block(*cluster, {"b"}, "web", routed, ip("10.0.0.129"), 1).ok());
   });
   ASSERT_TRUE(mirror(slow, *a->node, "a").ok());
   EXPECT_THAT(keys_below(*a->node, "block/"), IsEmpty());

@@ -168,5 +168,27 @@ TEST(BirdReply, RowsThatAreNoneAreRefused) {
   EXPECT_FALSE(parse_status(reply_of("0013 Daemon is up and running\n")).ok());
 }
 
+TEST(BirdRoutes, EntriesHaveAWayAndSayWhetherTheyAreUsed) {
+  ReplyParser parser;
+  ASSERT_TRUE(parser
+                  .feed("1007-Table master4:\n"
+                        " 10.200.0.0/24        unicast [firn_peer_one 2026-11-24 12:00:00] * (100) [AS64600i]\n"
+                        " \tvia 10.0.1.2 on h1\n"
+                        " \tvia 10.0.2.2 on h2\n"
+                        " 10.201.0.0/24        blackhole [firn_peer_one 2026-11-24 12:00:00] (100) [AS64600i]\n"
+                        "                      unicast [firn_peer_one 2026-11-24 12:00:00] (100) [AS64600i]\n"
+                        " \tvia 10.0.3.2 on h3\n"
+                        "0000 \n")
+                  .ok());
+  const auto entries = parse_route_entries(*parser.next());
+  ASSERT_TRUE(entries.ok());
+  EXPECT_EQ(*entries, (std::vector<RouteEntry>{{Prefix::parse("10.200.0.0/24").value(), "10.0.1.2 on h1", true},
+                                               {Prefix::parse("10.201.0.0/24").value(), "blackhole", false}}));
+  ASSERT_TRUE(parser.feed("1007-nonsense here\n0000 \n").ok());
+  EXPECT_TRUE(parse_route_entries(*parser.next()).error().is(Code::invalid));
+  ASSERT_TRUE(parser.feed("9001 syntax error\n").ok());
+  EXPECT_FALSE(parse_route_entries(*parser.next()).ok());
+}
+
 }  // namespace
 }  // namespace firn::routed::bird

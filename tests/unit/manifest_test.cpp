@@ -79,7 +79,7 @@ TEST_F(ManifestTest, ABadDocumentIsNamedWithItsPlaceAndChangesNothing) {
       {"metadata: {name: web}", "f:1:1: kind: is missing"},
       {"kind: [Pool]", "f:1:1: kind: must be a string"},
       {"kind: Pol", "f:1:1: kind: there is no kind 'Pol'; did you mean 'Pool'?"},
-      {"kind: Deployment", "f:1:1: kind: there is no kind 'Deployment'; known here: Pool, Reservation, Node, BgpSettings, BgpPeer"},
+      {"kind: Deployment", "f:1:1: kind: there is no kind 'Deployment'; known here: Pool, Reservation, Node, BgpSettings, BgpPeer, BgpFilter, BgpCommunity, BgpPrefix"},
       {"kind: Pool\nmetadata: {name: web}", "f:1:1: Pool web: apiVersion: is missing"},
       {"apiVersion: v1\nkind: Pool\nmetadata: {name: web}", "f:1:1: Pool web: apiVersion: must be firn/v1 for a Pool"},
       {"apiVersion: firn/v1\nkind: Pool", "f:1:1: Pool: metadata: must be an object that has a name"},
@@ -174,11 +174,14 @@ TEST_F(ManifestTest, WhatIsAppliedIsStoredAndComesBack) {
       doc("Reservation", "10.9.0.0/28", "note: routers") + "---\n" +
       "apiVersion: firn/v1\nkind: Node\nmetadata:\n  name: node-a\n  labels: {rack: r1}\nspec: {addresses: [192.0.2.12]}\n" +
       "---\n" + doc("BgpSettings", "default", "as_number: 65001") + "---\n" +
-      doc("BgpPeer", "tor", "address: 192.0.2.1\n  as_number: 65000\n  hold_time: 30\n  node: node-a");
+      doc("BgpPeer", "tor", "address: 192.0.2.1\n  as_number: 65000\n  hold_time: 30\n  node: node-a\n  export_filters: [out]") + "---\n" +
+      doc("BgpFilter", "out", "rules:\n    - action: accept\n      prefixes: [{within: 10.9.0.0/16, least: 16, most: 26}]\n      add_communities: [mine]") +
+      "---\n" + doc("BgpCommunity", "mine", "values: ['64512:1', no-export]") + "---\n" +
+      doc("BgpPrefix", "198.51.100.53/32", "node_selector: {rack: r1}\n  communities: [mine]");
   const std::string before = stored();
   const std::string said =
       "pool/web created\nreservation/10.9.0.0/28 created\nnode/node-a configured\nbgpsettings/default created\nbgppeer/tor "
-      "created\n";
+      "created\nbgpfilter/out created\nbgpcommunity/mine created\nbgpprefix/198.51.100.53/32 created\n";
   EXPECT_EQ(apply(text, false), said);
   EXPECT_EQ(stored(), before);
   EXPECT_EQ(apply(text), said);
@@ -214,6 +217,14 @@ TEST_F(ManifestTest, ObjectsOfOneFileMayChangePlaces) {
   };
   EXPECT_EQ(apply(peers("192.0.2.1", "192.0.2.2")), "bgppeer/a created\nbgppeer/b created\n");
   EXPECT_EQ(apply(peers("192.0.2.2", "192.0.2.1")), "bgppeer/a configured\nbgppeer/b configured\n");
+}
+
+TEST_F(ManifestTest, WhatAPeerUsesMustBeThere) {
+  const std::string peer = doc("BgpPeer", "a", "address: 192.0.2.1\n  as_number: 65000\n  import_filters: [sane]");
+  EXPECT_THAT(apply(peer), HasSubstr("spec.import_filters: there is no filter sane"));
+  EXPECT_THAT(apply(doc("BgpPrefix", "198.51.100.0/24", "communities: [mine]")), HasSubstr("spec.communities: there is no community mine"));
+  EXPECT_THAT(apply(doc("BgpFilter", "f", "rules: [{action: accept, add_communities: [mine]}]")), HasSubstr("there is no community mine"));
+  EXPECT_THAT(apply(doc("BgpCommunity", "no-export", "values: ['1:2']")), HasSubstr("well-known"));
 }
 
 TEST_F(ManifestTest, ADamagedRecordIsNamed) {

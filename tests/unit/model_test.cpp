@@ -1,6 +1,8 @@
 #include <gtest/gtest.h>
 
 #include "lib/model/bgp.hpp"
+#include "lib/model/bgp_policy.hpp"
+#include "lib/model/bgp_status.hpp"
 #include "lib/model/keys.hpp"
 #include "lib/model/names.hpp"
 #include "lib/model/records.hpp"
@@ -46,7 +48,6 @@ TEST(Records, RoundTrip) {
   e.annotations = {{"example.org/x", "line\nbreak"}};
   round_trip(e, decode_endpoint);
   round_trip(Node{.name = "n1", .machine_id = "m", .addresses = {address("192.0.2.1")}, .labels = {{"a", "b"}}, .as_number = 65001, .joined_at = 1}, decode_node);
-  round_trip(BgpSettings{.as_number = 4200000000, .router_id = address("192.0.2.1")}, decode_bgp_settings);
   BgpPeer p;
   p.name = "tor-a";
   p.address = address("192.0.2.254");
@@ -55,6 +56,77 @@ TEST(Records, RoundTrip) {
   p.password_file = "/etc/firn/tor-a.password";
   p.import_rules = {{false, prefix("10.0.0.0/8"), 8, 32}, {true, prefix("0.0.0.0/0"), 0, 24}};
   round_trip(p, decode_bgp_peer);
+  p.address = Address();
+  p.range = prefix("192.0.2.0/24");
+  p.node_selector = {{"rack", "r1"}};
+  p.local_as = 65010;
+  p.allow_own_as = 2;
+  p.long_lived_graceful_restart = p.both_families = p.extended_next_hop = p.reflect = p.keep_next_hop = true;
+  p.long_lived_stale_time = 60;
+  p.max_prefixes = 10;
+  p.max_prefixes_action = LimitAction::block;
+  p.communities = {"64512:1", "mine"};
+  p.prepend = 3;
+  p.med = 0;
+  p.import_filters = {"a"};
+  p.export_filters = {"b", "c"};
+  round_trip(p, decode_bgp_peer);
+  BgpSettings settings;
+  settings.as_number = 4200000000;
+  settings.router_id = address("192.0.2.1");
+  round_trip(settings, decode_bgp_settings);
+  settings.labelled_as = {{{{"rack", "r1"}}, 65101}};
+  settings.topology = Topology::automatic;
+  settings.reflectors = {{"role", "reflector"}};
+  settings.cluster_id = address("192.0.2.100");
+  settings.ecmp = 32;
+  settings.mesh_limit = 5;
+  settings.node_password_file = "/etc/firn/p";
+  settings.node_bfd = true;
+  settings.node_hold_time = 9;
+  round_trip(settings, decode_bgp_settings);
+  FilterRule rule;
+  rule.prefixes = {{prefix("10.0.0.0/8"), 8, 24}};
+  rule.communities = {"64512:1"};
+  rule.add_communities = {"no-export"};
+  rule.remove_communities = {"1:2:3"};
+  rule.prepend = 1;
+  rule.med = 4294967295;
+  rule.local_pref = 0;
+  round_trip(BgpFilter{"f", {rule, {FilterAction::reject, {}, {}, {}, {}, 0, {}, {}}}, "why"}, decode_bgp_filter);
+  round_trip(BgpCommunity{"mine", {"64512:666", "1:2:3", "no-export"}, ""}, decode_bgp_community);
+  round_trip(BgpPrefix{prefix("198.51.100.0/24"), {{"role", "dns"}}, {"mine"}, "why"}, decode_bgp_prefix);
+  round_trip(BgpTopology{Topology::reflectors}, decode_bgp_topology);
+  round_trip(BgpReady{"a", "reflectors-12"}, decode_bgp_ready);
+  Node drained{.name = "n1", .machine_id = "m", .addresses = {address("192.0.2.1")}, .labels = {}, .as_number = {}, .joined_at = 1};
+  drained.drain = Drain{5, 60};
+  round_trip(drained, decode_node);
+  BgpStatus status{"a", 5, "running", "", "mesh", true, "none", 3, {{"peer", "tor-a", "192.0.2.1", 65000, "Active", 4, 1, 2, 3, "why"}}};
+  round_trip(status, decode_bgp_status);
+}
+
+TEST(Records, CommunitiesAreSpelledOneWay) {
+  EXPECT_EQ(parse_community("64512:100").value(), (Community{false, 64512, 100, 0}));
+  EXPECT_EQ(parse_community("4294967295:0:7").value(), (Community{true, 4294967295, 0, 7}));
+  EXPECT_EQ(to_string(parse_community("no-export").value()), "65535:65281");
+  for (const char* bad : {"", "1", "1:", ":1", "1:2:", "1:2:3:4", "65536:1", "1:65536", "01:2", "a:b", "1:2 ", "-1:2", "4294967296:1:1", "mine"})
+    EXPECT_FALSE(parse_community(bad).ok()) << bad;
+  EXPECT_TRUE(check_community_text("mine").ok());
+  EXPECT_FALSE(check_community_text("Mine").ok());
+}
+
+TEST(Records, AFilterRuleThatSaysNothingIsAnError) {
+  const auto message = [](const std::string& rule) {
+    const auto filter = decode_bgp_filter(R"({"v":1,"name":"f","rules":[)" + rule + "]}");
+    return filter.ok() ? std::string("accepted") : filter.error().message;
+  };
+  EXPECT_EQ(message(R"({"action":"accept"})"), "accepted");
+  EXPECT_NE(message(R"({"action":"next"})").find("/rules/0: a rule with the action next"), std::string::npos);
+  EXPECT_NE(message(R"({"action":"reject","med":1})").find("/rules/0: a rule that rejects"), std::string::npos);
+  EXPECT_NE(message(R"({"action":"maybe"})").find("/rules/0/action"), std::string::npos);
+  EXPECT_NE(message(R"({"action":"accept","prefixes":[{"within":"10.0.0.0/8","least":4}]})").find("/rules/0/prefixes/0"), std::string::npos);
+  EXPECT_NE(message(R"({"action":"accept","add_communities":["1:70000"]})").find("/rules/0/add_communities"), std::string::npos);
+  EXPECT_NE(message("").find("/rules"), std::string::npos);
 }
 
 TEST(Records, HostileTextNamesThePlace) {
