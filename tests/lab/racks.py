@@ -135,10 +135,6 @@ class Racks:
             member.firn.ctl("node", "set", member.name, "--as", member.as_number)
         first.firn.ctl("pool", "create", "p4", V4, *pool_options)
         first.firn.ctl("pool", "create", "p6", V6, *pool_options)
-        # The first block of each: a host claims ahead only where it has one.
-        for name, cidr, length in (("p4", V4, 26), ("p6", V6, 122)):
-            for member, block in zip(self.members, ipaddress.ip_network(cidr).subnets(new_prefix=length)):
-                self.claim(name, block, member)
 
     def claim(self, pool, block, member):
         """A block, as docs/ipam.md lets other programs do."""
@@ -171,7 +167,6 @@ class Racks:
             self.peer()
         for member in self.members:
             member.start()
-            wait_for(f"{member.name} has blocks", lambda m=member: len(m.firn.blocks()) >= 2)
         if bgp:
             self.wait_established()
         return {member.name: member.attach("c1") for member in self.members}
