@@ -105,9 +105,14 @@ Status Walk::elsewhere() {
   const Prefix prefix = Prefix::of(address_, pool_.block_size);
   std::optional<model::Claim> claim;
   if (cluster_ && !pool_.node_only) {
-    auto got = get_record(*cluster_, keys::claim(pool_.name, prefix), model::decode_claim);
-    if (!got) return std::move(got).error();
-    claim = *got;
+    // While pools are split or merged the claim may be under an old name.
+    std::vector<std::string> names = pool_.moving_from;
+    names.push_back(pool_.name);
+    for (const std::string& name : names) {
+      auto got = get_record(*cluster_, keys::claim(name, prefix), model::decode_claim);
+      if (!got) return std::move(got).error();
+      if (*got) claim = *got;
+    }
   }
   if (!claim) {
     return say(State::broken, "block", "no node has claimed " + prefix.to_string() + ": the address was never given out",

@@ -17,11 +17,10 @@ constexpr size_t near_claims = 32;  // claims read in search of the lowest gap
 constexpr int places = 8;           // of a node's own that are looked at next
 constexpr size_t page = 512;        // claims read at a time when nothing else has helped
 
-// What the claim of that key is for: a block, or a single address that is lent.
-Result<Prefix> prefix_of(const std::string& key, const model::Pool& pool) {
-  auto prefix = records::parse_prefix_key(std::string_view(key).substr(keys::claims_of(pool.name).size()));
-  if (!prefix) return records::unreadable(key, make_error(Code::invalid, "it is not the key of a claim"));
-  return *prefix;
+Result<Prefix> claimed_prefix(const kv::Entry& entry, const std::string& claims) {
+  const auto taken = records::parse_prefix_key(std::string_view(entry.key).substr(claims.size()));
+  if (taken) return *taken;
+  return records::unreadable(entry.key, make_error(Code::invalid, "it is not the key of a claim"));
 }
 
 // The lowest block without a claim. Claims are sorted as their blocks are, so the first gap is it. With `most`: among that many
@@ -54,7 +53,7 @@ Result<std::optional<Prefix>> lowest_unclaimed(kv::Transaction& tx, const model:
     auto entries = tx.range(claims, at_once, from);
     if (!entries) return std::move(entries).error();
     for (const kv::Entry& entry : *entries) {
-      auto taken = prefix_of(entry.key, pool);
+      const auto taken = claimed_prefix(entry, claims);
       if (!taken) return std::move(taken).error();
       if (taken->last() < candidate.address()) continue;
       // A block that nobody has is not to be had while one address of it is still lent.
@@ -86,13 +85,15 @@ Result<Prefix> unclaimed_block(kv::Transaction& tx, const model::Pool& pool, con
     if (!lowest) return std::move(lowest).error();
     if (*lowest) return **lowest;
   }
+  const std::string claims = keys::claims_of(pool.name);
   for (int place = 0; place < places; ++place) {
     const Prefix candidate = place_of(pool, node, attempt * places + place);
     if (std::any_of(reserved.begin(), reserved.end(), [&](const Prefix& prefix) { return prefix.contains(candidate); })) continue;
-    auto next = tx.range(keys::claims_of(pool.name), 1, keys::claim(pool.name, candidate));
+    // A claim of the block, or a loan of one of its addresses, is the first key from there on.
+    auto next = tx.range(claims, 1, keys::claim(pool.name, candidate));
     if (!next) return std::move(next).error();
     if (next->empty()) return candidate;
-    auto taken = prefix_of(next->front().key, pool);
+    auto taken = claimed_prefix(next->front(), claims);
     if (!taken) return std::move(taken).error();
     if (!candidate.overlaps(*taken)) return candidate;
   }

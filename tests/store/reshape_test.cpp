@@ -13,6 +13,7 @@
 #include "ipam/claims.hpp"
 #include "ipam/give_back.hpp"
 #include "ipam/mirror.hpp"
+#include "ipam/ownership.hpp"
 #include "ipam/pools.hpp"
 #include "lib/kv/etcd/etcd_store.hpp"
 #include "tests/support/etcd_fixture.hpp"
@@ -346,6 +347,13 @@ TEST_P(ReshapeTest, AKillAtAnyBatchIsCompletedLater) {
         const auto removed = delete_pool(*below, *below, pool.name, "a");
         EXPECT_FALSE(removed.ok());
       }
+      // Nor is a block that a host has under its new name claimed a second time, whoever has it under the old one.
+      const model::Block block = fresh_block(net("10.0.25.0/26"), "one", routed);
+      const Settled own = settle_blocks(*below, {"a"}, {block}, 1);
+      EXPECT_TRUE(own.claimed.empty() && own.lost.empty() && !own.refused);
+      const Settled other = settle_blocks(*below, {"b"}, {block}, 1);
+      ASSERT_EQ(other.lost.size(), 1u);
+      EXPECT_EQ(other.lost[0].owner, "a");
       for (const std::string name : {"one", "two"}) ASSERT_TRUE(finish_moving(*cluster, name).ok());
       for (const model::Pool& pool : pools_in(*below)) EXPECT_TRUE(pool.moving_from.empty());
       for (const model::Claim& claim : claims_in(*below)) {
