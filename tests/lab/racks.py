@@ -9,6 +9,7 @@ learn pools by BGP alone. A host has the AS 65000 + its number, a router the AS 
 import ipaddress
 import json
 
+import cni
 from etcd import Etcd
 from lab import LabError, wait_for
 from member import Member
@@ -36,6 +37,7 @@ def bridge(host, name, addresses=()):
 class RackMember(Member):
     def __init__(self, racks, name, rack, number):
         super().__init__(racks.lab, name, number)
+        self.network = cni.Network(self.host, "web", [{"type": "firn", "ipam": {"type": "firn-ipam", "pools": ["p4", "p6"]}}])
         self.racks, self.rack, self.as_number = racks, rack, 65000 + number
         with_length = [form.format(number) for form in RACKS[rack][:2]]
         self.addresses = [bare(address) for address in with_length]
@@ -167,6 +169,8 @@ class Racks:
             self.peer()
         for member in self.members:
             member.start()
+            # An attach in the moment before is refused: try again.
+            wait_for(f"{member.name} has read the cluster", lambda m=member: m.firn.ctl("ipam", "dump", "pool/").count('"pool/') >= 2, deadline=30)
         if bgp:
             self.wait_established()
         return {member.name: member.attach("c1") for member in self.members}
