@@ -7,10 +7,12 @@ import time
 
 import case
 from lab import wait_for
+from probe import Probe
 from racks import V4, V6, Racks
 from routeevents import RouteEvents
 
 HOSTS = {"a": "r1", "b": "r1", "c": "r2", "d": "r2"}
+SERVICE = "198.18.53.53"  # an address that two hosts have
 
 
 class Convergence(case.LabCase):
@@ -66,6 +68,28 @@ class Convergence(case.LabCase):
         told = time.time()
         times = {"own kernel": max(wait_for("the block is a route", lambda b=str(block): b in owner.firn.blocks()) and time.time() - told for block in blocks)}
         self.tell("a block is claimed in etcd", times | self.times([str(block) for block in blocks], since))
+
+    def test_a_service_moves_away_from_a_host_that_dies(self):
+        a, b, c = (self.racks.member(name) for name in "abc")
+        for member in (a, b):
+            member.host.run("ip", "address", "add", f"{SERVICE}/32", "dev", "lo")
+            a.firn.ctl("node", "set", member.name, "--label", "role=service")
+        a.firn.ctl("bgp", "prefix", "add", f"{SERVICE}/32", "--selector", "role=service")
+        router = self.racks.routers["r1"]
+        wait_for("the router knows both ways", lambda: [prefix for prefix, _ in router.paths()].count(f"{SERVICE}/32") == 2, deadline=60)
+        wait_for("the service is reached from the other rack", lambda: c.reaches("c1", SERVICE), deadline=60)
+
+        def serving():
+            return next(member for member in (a, b) if member.addresses[0] in router.fib(f"{SERVICE}/32")[0])
+
+        self.racks.wait_for_bfd()
+        dead, probe = serving(), Probe(c.place("c1"), [(a.host, None), (b.host, None)], SERVICE)
+        wait_for("packets flow", lambda: c.reaches("c1", SERVICE))
+        dead.cut()
+        wait_for("the other host serves", lambda: serving() is not dead, deadline=30)
+        result = probe.stop()
+        print(f"\n  the host of a service dies, BFD of 3 x 300 ms, packets go to another one: {result}, at 1,000 a second", flush=True)
+        self.assertLess(result.lost, 10_000, result)
 
 
 if __name__ == "__main__":

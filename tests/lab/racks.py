@@ -9,6 +9,7 @@ learn pools by BGP alone. A host has the AS 65000 + its number, a router the AS 
 import ipaddress
 import json
 
+import cni
 from etcd import Etcd
 from lab import LabError, wait_for
 from member import Member
@@ -36,6 +37,7 @@ def bridge(host, name, addresses=()):
 class RackMember(Member):
     def __init__(self, racks, name, rack, number):
         super().__init__(racks.lab, name, number)
+        self.network = cni.Network(self.host, "web", [{"type": "firn", "ipam": {"type": "firn-ipam", "pools": ["p4", "p6"]}}])
         self.racks, self.rack, self.as_number = racks, rack, 65000 + number
         with_length = [form.format(number) for form in RACKS[rack][:2]]
         self.addresses = [bare(address) for address in with_length]
@@ -135,10 +137,6 @@ class Racks:
             member.firn.ctl("node", "set", member.name, "--as", member.as_number)
         first.firn.ctl("pool", "create", "p4", V4, *pool_options)
         first.firn.ctl("pool", "create", "p6", V6, *pool_options)
-        # The first block of each: a host claims ahead only where it has one.
-        for name, cidr, length in (("p4", V4, 26), ("p6", V6, 122)):
-            for member, block in zip(self.members, ipaddress.ip_network(cidr).subnets(new_prefix=length)):
-                self.claim(name, block, member)
 
     def claim(self, pool, block, member):
         """A block, as docs/ipam.md lets other programs do."""
@@ -171,7 +169,8 @@ class Racks:
             self.peer()
         for member in self.members:
             member.start()
-            wait_for(f"{member.name} has blocks", lambda m=member: len(m.firn.blocks()) >= 2)
+            # An attach in the moment before is refused: try again.
+            wait_for(f"{member.name} has read the cluster", lambda m=member: m.firn.ctl("ipam", "dump", "pool/").count('"pool/') >= 2, deadline=30)
         if bgp:
             self.wait_established()
         return {member.name: member.attach("c1") for member in self.members}
