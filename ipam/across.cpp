@@ -24,6 +24,10 @@ Result<PublishedEndpoint> read_published(std::string_view key, std::string_view 
   return out;
 }
 
+bool is_loan(const model::Pool& pool, const model::Claim& claim) {
+  return claim.prefix.is_host() && pool.block_size < claim.prefix.length();
+}
+
 class Checker {
  public:
   Checker(const Across& across, const std::string& self, const std::map<std::string, std::string>& own)
@@ -74,6 +78,8 @@ class Checker {
     for (const model::Claim* claim : sorted) {
       const std::string name = claim->prefix.to_string();
       const std::string whose = "of pool " + claim->pool + " is claimed by node " + claim->node;
+      const model::Pool* pool = records::pool_with(across_.pools, claim->prefix);
+      if (pool != nullptr && is_loan(*pool, *claim)) continue;  // of one address, inside another's block
       if (last != nullptr && last->prefix.overlaps(claim->prefix)) {
         add(ProblemKind::blocks_overlap, name,
             whose + ", and node " + last->node + " has " + last->prefix.to_string() +
@@ -88,7 +94,7 @@ class Checker {
                 claim->node + "'",
             false);
       }
-      if (records::pool_with(across_.pools, claim->prefix) == nullptr) {
+      if (pool == nullptr) {
         add(ProblemKind::block_outside_pool, name,
             whose + ", and no pool has its addresses; make one that does, or stop what uses them", false);
       }
@@ -219,7 +225,7 @@ std::vector<PoolAcross> use_of(const Across& across) {
   };
   for (const model::Claim& claim : across.claims) {
     const auto pool = pool_of(claim.prefix);
-    if (pool == out.end()) continue;
+    if (pool == out.end() || is_loan(pool->pool, claim)) continue;
     ++pool->claimed;
     NodeUse& use = pool->nodes[claim.node];
     ++use.blocks;
@@ -231,7 +237,10 @@ std::vector<PoolAcross> use_of(const Across& across) {
       const auto pool = pool_of(Prefix::host(address));
       if (pool == out.end()) continue;
       ++pool->used;
-      const model::Claim* claim = claim_with(across, address);
+      const Prefix block = Prefix::of(address, pool->pool.block_size);
+      const auto owner = std::lower_bound(across.claims.begin(), across.claims.end(), block,
+                                          [](const model::Claim& each, const Prefix& wanted) { return each.prefix < wanted; });
+      const model::Claim* claim = owner != across.claims.end() && owner->prefix == block ? &*owner : nullptr;
       if (claim == nullptr || claim->node == one.node) {
         ++pool->nodes[one.node].used;
         continue;
