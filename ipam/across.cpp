@@ -6,6 +6,7 @@
 #include "ipam/records.hpp"
 #include "ipam/reshape.hpp"
 #include "lib/model/keys.hpp"
+#include "lib/model/loan.hpp"
 
 namespace firn::ipam {
 namespace {
@@ -22,10 +23,6 @@ Result<PublishedEndpoint> read_published(std::string_view key, std::string_view 
     return records::unreadable(key, make_error(Code::invalid, "its content belongs to another key"));
   }
   return out;
-}
-
-bool is_loan(const model::Pool& pool, const model::Claim& claim) {
-  return claim.prefix.is_host() && pool.block_size < claim.prefix.length();
 }
 
 class Checker {
@@ -79,7 +76,7 @@ class Checker {
       const std::string name = claim->prefix.to_string();
       const std::string whose = "of pool " + claim->pool + " is claimed by node " + claim->node;
       const model::Pool* pool = records::pool_with(across_.pools, claim->prefix);
-      if (pool != nullptr && is_loan(*pool, *claim)) continue;  // of one address, inside another's block
+      if (pool != nullptr && model::is_loan(*pool, claim->prefix)) continue;  // of one address, inside another's block
       if (last != nullptr && last->prefix.overlaps(claim->prefix)) {
         add(ProblemKind::blocks_overlap, name,
             whose + ", and node " + last->node + " has " + last->prefix.to_string() +
@@ -225,7 +222,7 @@ std::vector<PoolAcross> use_of(const Across& across) {
   };
   for (const model::Claim& claim : across.claims) {
     const auto pool = pool_of(claim.prefix);
-    if (pool == out.end() || is_loan(pool->pool, claim)) continue;
+    if (pool == out.end() || model::is_loan(pool->pool, claim.prefix)) continue;
     ++pool->claimed;
     NodeUse& use = pool->nodes[claim.node];
     ++use.blocks;
