@@ -45,16 +45,6 @@ Result<model::Pool> pool_for_claim(kv::Transaction& tx, const std::string& node,
   return std::move(**pool);
 }
 
-Result<std::optional<model::Claim>> claim_at(kv::Transaction& tx, const std::string& pool, const Prefix& prefix) {
-  const std::string key = keys::claim(pool, prefix);
-  auto value = tx.get(key);
-  if (!value) return std::move(value).error();
-  if (!value->has_value()) return std::optional<model::Claim>();
-  auto claim = records::read_claim(key, **value);
-  if (!claim) return std::move(claim).error();
-  return std::optional<model::Claim>(std::move(*claim));
-}
-
 // The first loan of an address inside the block.
 Result<std::optional<model::Claim>> loans_in(kv::Transaction& tx, const std::string& pool, const Prefix& block) {
   auto entries = tx.range(keys::claims_of(pool), 2, keys::claim(pool, block));
@@ -101,7 +91,7 @@ Result<model::Claim> claim_block(kv::Store& cluster, const model::Identity& self
                                             " gives up (it becomes " + pool->shrinking_to->to_string() + ")");
       }
       prefix = Prefix::of(*wanted, pool->block_size);
-      auto existing = claim_at(tx, pool_name, prefix);
+      auto existing = records::claim_at(tx, pool_name, prefix);
       if (!existing) return std::move(existing).error();
       if (existing->has_value()) {
         claim = std::move(**existing);
@@ -134,7 +124,7 @@ Result<model::Claim> claim_block(kv::Store& cluster, const model::Identity& self
 
 Result<kv::Revision> give_up_block(kv::Store& cluster, const model::Claim& claim) {
   return cluster.transact([&](kv::Transaction& tx) -> Status {
-    auto existing = claim_at(tx, claim.pool, claim.prefix);
+    auto existing = records::claim_at(tx, claim.pool, claim.prefix);
     if (!existing) return std::move(existing).error();
     if (!existing->has_value()) return {};
     if ((*existing)->node != claim.node) {

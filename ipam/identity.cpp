@@ -116,12 +116,13 @@ Result<uint64_t> next_generation(kv::Transaction& cluster) {
   return *last + 1;
 }
 
-Result<std::optional<model::Fence>> fence(kv::Transaction& node) {
+Result<std::optional<model::Fence>> fence(kv::Transaction& node, int64_t now) {
   auto value = node.get(keys::fence);
   if (!value) return std::move(value).error();
   if (!value->has_value()) return std::optional<model::Fence>();
   auto fence = model::decode_fence(**value);
   if (!fence) return records::unreadable(keys::fence, fence.error());
+  if (fence->from > now) return std::optional<model::Fence>();
   return std::optional<model::Fence>(*std::move(fence));
 }
 

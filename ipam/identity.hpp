@@ -29,8 +29,8 @@ Status check_identity(kv::Transaction& cluster, const model::Identity& self);
 // The next generation, never given before.
 Result<uint64_t> next_generation(kv::Transaction& cluster);
 
-// The fence of the node store; nothing when there is none.
-Result<std::optional<model::Fence>> fence(kv::Transaction& node);
+// The fence of the node store that is in force at that time; nothing when there is none.
+Result<std::optional<model::Fence>> fence(kv::Transaction& node, int64_t now);
 // False: it was there already.
 Result<bool> put_fence(kv::Store& node, const std::optional<model::Fence>& fence);
 

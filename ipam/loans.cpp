@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <map>
 
 #include "ipam/block.hpp"
 #include "ipam/identity.hpp"
@@ -38,8 +37,8 @@ std::optional<Address> spare_address(const model::Block& block, int64_t cooled, 
   return std::nullopt;
 }
 
-Result<std::optional<model::Lent>> choose(kv::Transaction& tx, const model::Ask& ask, int64_t cooled) {
-  auto fenced = fence(tx);
+Result<std::optional<model::Lent>> choose(kv::Transaction& tx, const model::Ask& ask, int64_t cooled, int64_t now) {
+  auto fenced = fence(tx, now);
   if (!fenced) return std::move(fenced).error();
   auto pool = records::pool(tx, ask.pool);
   if (!pool) return std::move(pool).error();
@@ -81,10 +80,10 @@ Status ask_for_address(kv::Store& cluster, const model::Identity& self, const st
   }));
 }
 
-Result<std::optional<model::Lent>> set_aside(kv::Store& node, const model::Ask& ask, int64_t cooled) {
+Result<std::optional<model::Lent>> set_aside(kv::Store& node, const model::Ask& ask, int64_t cooled, int64_t now) {
   std::optional<model::Lent> out;
   auto committed = node.transact([&](kv::Transaction& tx) -> Status {
-    auto chosen = choose(tx, ask, cooled);
+    auto chosen = choose(tx, ask, cooled, now);
     if (!chosen) return std::move(chosen).error();
     out = *std::move(chosen);
     if (out) tx.put(keys::lent_address(out->address), model::encode(*out));
@@ -119,7 +118,8 @@ Status lend(kv::Store& cluster, const model::Identity& self, const model::Ask& a
     auto pool = records::pool(tx, ask.pool);
     if (!pool) return std::move(pool).error();
     if (!asked->has_value()) return refuse("it does not ask any more");
-    if (!pool->has_value()) return refuse("the pool is gone");
+    if (!pool->has_value() || !(*pool)->cidr.contains(lent->address)) return refuse("it is not of pool " + ask.pool + " any more");
+    if (!(*pool)->moving_from.empty()) return refuse("pool " + ask.pool + " takes blocks over from others just now");
     const std::string borrower_key = keys::node(ask.borrower);
     auto borrower = tx.get(borrower_key);
     if (!borrower) return std::move(borrower).error();
@@ -158,16 +158,14 @@ Status end_returns(kv::Store& cluster, const std::string& lender, const std::vec
 
 Status note_return(kv::Transaction& cluster, const model::Claim& claim) {
   if (!claim.prefix.is_host()) return {};
-  auto pool = records::pool(cluster, claim.pool);
-  if (!pool) return std::move(pool).error();
-  if (!pool->has_value() || !model::is_loan(**pool, claim.prefix)) return {};
-  const std::string key = keys::claim(claim.pool, Prefix::of(claim.prefix.address(), (*pool)->block_size));
-  auto value = cluster.get(key);
-  if (!value) return std::move(value).error();
-  if (!value->has_value()) return {};  // the lender is no node any more: its blocks are free once the loans are
-  auto owner = records::read_claim(key, **value);
+  auto pools = records::pools(cluster);
+  if (!pools) return std::move(pools).error();
+  const model::Pool* pool = records::pool_with(*pools, claim.prefix);
+  if (pool == nullptr || !model::is_loan(*pool, claim.prefix)) return {};
+  auto owner = records::claim_of(cluster, *pool, Prefix::of(claim.prefix.address(), pool->block_size));
   if (!owner) return std::move(owner).error();
-  cluster.put(keys::return_of(owner->node, claim.prefix.address()), "");
+  if (!owner->has_value()) return {};  // the lender is no node any more: its blocks are free once the loans are
+  cluster.put(keys::return_of((*owner)->node, claim.prefix.address()), "");
   return {};
 }
 
@@ -186,17 +184,17 @@ Result<std::vector<model::Lent>> lent_here(kv::Transaction& node) {
 Result<std::vector<model::Block>> select_blocks(kv::Store& node, bool loans) {
   auto blocks = blocks_here(node);
   if (!blocks) return blocks;
-  std::map<std::string, model::Pool> pools;
+  std::vector<model::Pool> pools;
   auto listing = node.range(keys::pools);
   if (!listing) return std::move(listing).error();
   for (const kv::Entry& entry : listing->entries) {
     auto pool = records::read_pool(entry.key, entry.value);
     if (!pool) return std::move(pool).error();
-    pools[pool->name] = std::move(*pool);
+    pools.push_back(std::move(*pool));
   }
   std::erase_if(*blocks, [&](const model::Block& block) {
-    const auto pool = pools.find(block.pool);
-    return (pool != pools.end() && model::is_loan(pool->second, block.prefix)) != loans;
+    const model::Pool* pool = records::pool_with(pools, block.prefix);
+    return (pool != nullptr && model::is_loan(*pool, block.prefix)) != loans;
   });
   return blocks;
 }

@@ -20,17 +20,10 @@ Result<Outcome> settle(kv::Transaction& tx, const model::Identity& self, const m
   auto pools = records::pools(tx);
   if (!pools) return std::move(pools).error();
   const model::Pool* pool = records::pool_with(*pools, block.prefix);
-  // While pools are split or merged the claim may be under one of the old names.
-  std::vector<std::string> names = pool == nullptr ? std::vector<std::string>() : pool->moving_from;
-  names.push_back(pool == nullptr ? block.pool : pool->name);
-  for (const std::string& name : names) {
-    const std::string key = keys::claim(name, block.prefix);
-    auto value = tx.get(key);
-    if (!value) return std::move(value).error();
-    if (!value->has_value()) continue;
-    auto claim = records::read_claim(key, **value);
-    if (!claim) return std::move(claim).error();
-    owner = claim->node;
+  auto claim = pool == nullptr ? records::claim_at(tx, block.pool, block.prefix) : records::claim_of(tx, *pool, block.prefix);
+  if (!claim) return std::move(claim).error();
+  if (claim->has_value()) {
+    owner = (*claim)->node;
     return owner == self.name ? Outcome::was_ours : Outcome::lost;
   }
   if (auto known = check_identity(tx, self); !known) return std::move(known).error();

@@ -71,9 +71,9 @@ class Picker {
   // Whether the cluster still lets this host lease from its pools.
   Status check_fence(const model::Pool& pool) {
     if (pool.node_only) return {};
-    auto found = fence(tx_);
+    auto found = fence(tx_, tries_.now);
     if (!found) return std::move(found).error();
-    if (!found->has_value() || (*found)->from > tries_.now) return {};
+    if (!found->has_value()) return {};
     return make_error(Code::unavailable, "pool " + pool.name + ": nothing is leased on this host: " + (*found)->why);
   }
 

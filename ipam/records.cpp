@@ -245,6 +245,23 @@ const model::Pool* pool_with(const std::vector<model::Pool>& pools, const Prefix
   return found == pools.end() ? nullptr : &*found;
 }
 
+Result<std::optional<model::Claim>> claim_at(kv::Transaction& tx, std::string_view pool, const Prefix& prefix) {
+  const std::string key = keys::claim(pool, prefix);
+  auto value = tx.get(key);
+  if (!value) return std::move(value).error();
+  if (!value->has_value()) return std::optional<model::Claim>();
+  auto claim = read_claim(key, **value);
+  if (!claim) return std::move(claim).error();
+  return std::optional<model::Claim>(std::move(*claim));
+}
+
+Result<std::optional<model::Claim>> claim_of(kv::Transaction& tx, const model::Pool& pool, const Prefix& prefix) {
+  auto claim = claim_at(tx, pool.name, prefix);
+  for (size_t i = 0; claim && !claim->has_value() && i < pool.moving_from.size(); ++i)
+    claim = claim_at(tx, pool.moving_from[i], prefix);
+  return claim;
+}
+
 model::Claim as_of_now(const std::vector<model::Pool>& pools, model::Claim claim) {
   if (const model::Pool* pool = pool_with(pools, claim.prefix)) claim.pool = pool->name;
   return claim;

@@ -63,6 +63,10 @@ Result<model::Block> adopt_block(kv::Transaction& tx, const std::string& pool, m
 // The pool that has the addresses of the prefix; nullptr: none. Pools never overlap, so this, and not the name that a record was
 // written under, says which pool a block belongs to while pools are split and merged (reshape.hpp).
 const model::Pool* pool_with(const std::vector<model::Pool>& pools, const Prefix& prefix);
+// In the cluster store: the claim of the prefix under that name of a pool.
+Result<std::optional<model::Claim>> claim_at(kv::Transaction& tx, std::string_view pool, const Prefix& prefix);
+// The claim of the prefix, which the pool has now; while pools are split or merged it may still be under one of their old names.
+Result<std::optional<model::Claim>> claim_of(kv::Transaction& tx, const model::Pool& pool, const Prefix& prefix);
 // The claim under the name of the pool that has its addresses now.
 model::Claim as_of_now(const std::vector<model::Pool>& pools, model::Claim claim);
 

@@ -54,15 +54,15 @@ void Daemon::answer_asks() {
 }
 
 void Daemon::answer_ask(const model::Ask& ask) {
-  const int64_t cooled = clock_.unix_seconds() - ipam::Options{}.cooldown.count();
-  auto lent = ipam::set_aside(*intake_.node(), ask, cooled);
+  const int64_t now = clock_.unix_seconds();
+  auto lent = ipam::set_aside(*intake_.node(), ask, now - ipam::Options{}.cooldown.count(), now);
   if (!lent) return note_failure("lending", lent.error());
   if (*lent) {
     // The store does not wait for the disk; what is promised to others must outlive a power cut.
     if (const auto safe = ipam::make_durable(config_.state_dir + "/node.db"); !safe) return note_failure("lending", safe.error());
   }
   lending_.insert(model::keys::ask(ask));
-  cluster_->post([this, ask, lent = *lent, self = self_, now = clock_.unix_seconds()](kv::Store* cluster) {
+  cluster_->post([this, ask, lent = *lent, self = self_, now](kv::Store* cluster) {
     const Status made = cluster != nullptr ? ipam::lend(*cluster, self, ask, lent, now)
                                            : Status(make_error(Code::conflict, "the cluster store cannot be had"));
     return [this, ask, lent, made] {
