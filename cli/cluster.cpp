@@ -6,6 +6,7 @@
 #include "cli/nouns.hpp"
 #include "cli/parse.hpp"
 #include "ipam/mirror.hpp"
+#include "lib/model/grace.hpp"
 
 namespace firn::cli {
 
@@ -26,10 +27,13 @@ std::string state_of(const kv::MemberStatus& member) {
   return member.alarms.empty() ? "ok" : "alarm " + printable(join(member.alarms, ","));
 }
 
-std::string encode(const cluster::Config& config, const kv::ClusterStatus& status, const std::string& trouble) {
+std::string encode(const cluster::Config& config, const kv::ClusterStatus& status, const model::ClusterSettings& settings,
+                   const std::string& trouble) {
   json::Writer w;
   w.begin_object().field("engine", "etcd").field("prefix", config.prefix).field("cluster_id", kv::cluster_id_text(config.cluster_id));
-  w.field_if("trouble", trouble).key("members").begin_array();
+  w.field_if("trouble", trouble);
+  if (trouble.empty()) w.field("node_grace", settings.node_grace);
+  w.key("members").begin_array();
   for (const kv::MemberStatus& member : status.members) {
     w.begin_object().field("endpoint", member.endpoint.to_string()).field_if("trouble", member.trouble);
     if (member.trouble.empty()) {
@@ -42,6 +46,16 @@ std::string encode(const cluster::Config& config, const kv::ClusterStatus& statu
     w.end_object();
   }
   return std::move(w.end_array().end_object()).take();
+}
+
+std::string grace_text(int64_t seconds) { return seconds == 0 ? "off" : std::to_string(seconds) + " s"; }
+
+Result<model::ClusterSettings> read_settings(const Context& context) {
+  auto store = context.cluster_store();
+  if (!store) return std::move(store).error();
+  auto settings = get_record(**store, model::keys::settings, model::decode_cluster_settings);
+  if (!settings) return std::move(settings).error();
+  return settings->value_or(model::ClusterSettings{});
 }
 
 Result<Exit> status(const Context& context) {
@@ -67,6 +81,12 @@ Result<Exit> status(const Context& context) {
   if (!silent) {
     if (auto store = context.cluster_if_any(); !store) trouble = store.error().message;
   }
+  model::ClusterSettings settings;
+  if (trouble.empty()) {
+    auto read = read_settings(context);
+    if (read) settings = *read;
+    else trouble = read.error().message;
+  }
   Table table({"ENDPOINT", "MEMBER", "ROLE", "VERSION", "REVISION", "SIZE", "LATENCY", "STATE"});
   bool sound = trouble.empty();
   for (const kv::MemberStatus& member : status->members) {
@@ -81,8 +101,31 @@ Result<Exit> status(const Context& context) {
   Sheet sheet;
   sheet.line("Store", "etcd, prefix " + (*config)->prefix).line("Cluster id", kv::cluster_id_text((*config)->cluster_id));
   sheet.line("State", trouble.empty() ? "in use" : printable(trouble));
-  context.print(encode(**config, *status, trouble), sheet.text() + "\n" + table.text());
+  if (trouble.empty()) sheet.line("Node grace", grace_text(settings.node_grace));
+  context.print(encode(**config, *status, settings, trouble), sheet.text() + "\n" + table.text());
   return sound ? Exit::ok : Exit::problems;
+}
+
+// Without options it shows what is set.
+Result<Exit> set(const Context& context, const std::optional<int>& node_grace) {
+  auto config = context.cluster_config();
+  if (!config) return std::move(config).error();
+  if (!*config) return make_error(Code::conflict, "this host has a cluster store of its own: nobody else could take its blocks");
+  if (node_grace && *node_grace != 0 && *node_grace < model::min_node_grace)
+    return as_option(make_error(Code::invalid, "/node_grace: must be 0 (off) or " + std::to_string(model::min_node_grace) + " to " +
+                                                   std::to_string(model::max_node_grace) + " seconds"));
+  auto settings = read_settings(context);
+  if (!settings) return std::move(settings).error();
+  if (node_grace && settings->node_grace != *node_grace) {
+    settings->node_grace = *node_grace;
+    auto store = context.cluster_store();
+    if (!store) return std::move(store).error();
+    if (auto put = put_record(**store, std::string(model::keys::settings), model::encode(*settings)); !put)
+      return std::move(put).error();
+  }
+  Sheet sheet;
+  sheet.line("Node grace", grace_text(settings->node_grace));
+  return context.print(model::encode(*settings), sheet.text());
 }
 
 // The cluster as it is becomes the one to go on from: after a backup was restored, or the members were made anew.
@@ -111,6 +154,11 @@ void add_cluster(Command& root, Context& context) {
   Command cluster = root.group("cluster", "The store that the hosts share");
   cluster.verb("status", "Show the members, their health and how fast they answer", "firnctl cluster status",
                [&context] { return status(context); });
+  auto node_grace = std::make_shared<std::optional<int>>();
+  cluster.verb("set", "Set what holds for every host; without options show it", "firnctl cluster set --node-grace 3600",
+               [node_grace, &context] { return set(context, *node_grace); })
+      .option("--node-grace", "S", "Give up a host that is not alive for so many seconds (60 to 2592000; 0: never)",
+              Command::number(*node_grace, 0, model::max_node_grace));
   add_cluster_migrate(cluster, context);
   cluster.verb("accept", "Go on with a cluster that was restored from a backup or made anew",
                "systemctl stop firn-routed\nfirnctl cluster accept\nfirnctl ipam check --fix\nsystemctl start firn-routed",

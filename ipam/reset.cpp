@@ -1,5 +1,6 @@
 // reset_node_store() of check.hpp: a new store in the place of a damaged file.
 #include "ipam/check.hpp"
+#include "ipam/grace.hpp"
 #include "ipam/identity.hpp"
 #include "ipam/records.hpp"
 #include "ipam/mirror.hpp"
@@ -24,6 +25,7 @@ Result<std::string> reset_node_store(const std::string& path, kv::Store* cluster
   auto store = open_node_store(opening);
   if (!store) return std::move(store).error();
   model::Identity self{node_name};
+  bool promised = false;
   if (cluster != nullptr && !node_name.empty()) {
     const std::string key = keys::node(node_name);
     auto entry = cluster->get(key);
@@ -31,9 +33,19 @@ Result<std::string> reset_node_store(const std::string& path, kv::Store* cluster
     auto node = *entry ? model::decode_node((*entry)->value) : Result<model::Node>(model::Node{});
     if (!node) return records::unreadable(key, node.error());
     self.generation = node->generation;
+    auto read = cluster->transact([&](kv::Transaction& tx) -> Status {
+      auto terms = grace_terms(tx, node_name, self.generation, 0);
+      if (!terms) return std::move(terms).error();
+      promised = terms->promised > 0;
+      return {};
+    });
+    if (!read) return std::move(read).error();
   }
   auto written = (*store)->transact([&](kv::Transaction& tx) -> Status {
     if (!node_name.empty()) put_identity(tx, self);
+    // The fence of before may have come; the next beat says when this one does.
+    if (promised)
+      tx.put(keys::fence, model::encode(model::Fence{1, "firn-routed has not reached the cluster since the node store was made anew"}));
     // Before the first block: adopting one leaves out the addresses that the leases of these hold.
     for (model::Endpoint endpoint : live) {
       endpoint.boot_id = boot_id;

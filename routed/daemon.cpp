@@ -65,7 +65,8 @@ Status Daemon::start() {
   if (auto failed = listen()) return std::move(*failed);
   auto cluster =
       ClusterThread::start(config_.state_dir, config_.node_life, [this](ClusterThread::Function fn) { loop_.post(std::move(fn)); },
-                           {[this](const ClusterUpdate& update) { take_update(update); }, [this] { take_cluster_state(); }});
+                           {[this](const ClusterUpdate& update) { take_update(update); }, [this] { take_cluster_state(); },
+                            [this](const ipam::GraceTerms& terms, int64_t began) { take_beat(terms, began); }});
   if (!cluster) return std::move(cluster).error();
   cluster_ = *std::move(cluster);
   if (auto started = intake_.start(); !started) return started;
@@ -144,6 +145,7 @@ void Daemon::resync() {
   bgp_.update(remote_.records(), self_.name);
   keep_fence();
   note_lost_nodes();
+  remove_overdue_nodes();
   reconcile();
   schedule_blocks();  // what cooled may be given back now
   give_memory_back();

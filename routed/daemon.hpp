@@ -14,6 +14,7 @@
 #include <string>
 #include <string_view>
 
+#include "ipam/grace.hpp"
 #include "ipam/ownership.hpp"
 #include "lib/base/clock.hpp"
 #include "lib/control/control.hpp"
@@ -80,6 +81,8 @@ class Daemon {
   void learn_identity();
   void keep_fence();
   void note_lost_nodes();
+  void take_beat(const ipam::GraceTerms& terms, int64_t began);
+  void remove_overdue_nodes();
   void settle(bool all);
   void take_settled(const ipam::Settled& settled, bool all);
   void watch_pools();
@@ -141,6 +144,15 @@ class Daemon {
   bool copy_due_ = false;     // the cluster says something that the node store may not have yet
   bool bgp_due_ = true;       // what BGP goes by has changed
   bool trim_due_ = false;     // a whole listing was taken in
+  ipam::GraceTerms terms_;    // of the last beat
+  int64_t beat_began_ = 0;
+  bool promising_ = false;    // a job that changes the promise is on its way
+  bool removing_ = false;     // one that removes a node
+  struct Watched {
+    model::Lost lost;
+    std::chrono::steady_clock::time_point since;
+  };
+  std::map<std::string, Watched> watched_;  // nodes that this host has seen lost, without a change, since then
   bool settling_ = false;     // a job that settles blocks is on its way
   bool claiming_ = false;     // a job that claims blocks is on its way
   bool giving_back_ = false;  // one that gives some back

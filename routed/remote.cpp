@@ -75,6 +75,16 @@ std::vector<std::string> Remote::silent_nodes() const {
   return out;
 }
 
+std::vector<model::Lost> Remote::lost_nodes() const {
+  std::vector<model::Lost> out;
+  for (const std::string& key : records_.keys(keys::losses)) {
+    auto lost = model::decode_lost(records_.at(key));
+    if (lost && keys::loss(lost->node) == key && lost->node != self_ && !records_.has(keys::beat(lost->node)))
+      out.push_back(std::move(*lost));
+  }
+  return out;
+}
+
 void Remote::take_whole(const ClusterUpdate& update, std::vector<Error>& unreadable) {
   ClusterView view;
   view.self = self_;

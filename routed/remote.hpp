@@ -33,6 +33,8 @@ class Remote {
   std::vector<std::string> owners(const std::string& pool) const { return overlay_.owners(pool); }
   // Nodes without a beat, of which nobody has noted that they are lost.
   std::vector<std::string> silent_nodes() const;
+  // Those of which it is noted, and a node that is removed just now.
+  std::vector<model::Lost> lost_nodes() const;
 
  private:
   void take_whole(const ClusterUpdate& update, std::vector<Error>& unreadable);

@@ -102,7 +102,11 @@ void Daemon::keep_fence() {
   }
   if (!cluster_->is_alive()) return;
   const auto fence = intake_.node()->get(model::keys::fence);
-  if (fence && *fence) settle(true);
+  if (fence && *fence) {
+    // One that has a time is take_beat()'s: the cluster said by the beat that this host is the node, and has been all along.
+    const auto record = model::decode_fence((*fence)->value);
+    if (!record || record->from == 0) settle(true);
+  }
 }
 
 // Every host may notice; who comes first says it for all. At the pace of resync(), so not all at the same moment.
@@ -154,7 +158,7 @@ void Daemon::take_settled(const ipam::Settled& settled, bool all) {
     }
   }
   if (!all || settled.refused || !cluster_->is_alive() || !cluster_->refused().empty()) return;
-  const auto lifted = ipam::put_fence(*intake_.node(), std::nullopt);
+  const auto lifted = ipam::put_fence(*intake_.node(), ipam::fence_of(terms_, beat_began_));
   if (!lifted) return note_failure("fence", lifted.error());
   if (*lifted) log_.info("this host is node " + self_.name + " of the cluster again, and leases from its pools");
 }

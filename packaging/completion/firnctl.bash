@@ -27,7 +27,7 @@ _firnctl() {
         valued="-o --output --state-dir --socket"
         ;;
       "firnctl cluster")
-        words="status migrate accept" names=""
+        words="status set migrate accept" names=""
         options="--help"
         valued=""
         ;;
@@ -35,6 +35,11 @@ _firnctl() {
         words="" names=""
         options="--help --output --state-dir --socket"
         valued="-o --output --state-dir --socket"
+        ;;
+      "firnctl cluster set")
+        words="" names=""
+        options="--help --output --state-dir --socket --node-grace"
+        valued="-o --output --state-dir --socket --node-grace"
         ;;
       "firnctl cluster migrate")
         words="" names=""

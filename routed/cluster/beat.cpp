@@ -11,16 +11,22 @@ namespace keys = model::keys;
 
 Status Beat::beat(kv::Store& cluster, Time now, int64_t unix_now) {
   due_ = now + std::max(std::chrono::milliseconds(life_) / 3, std::chrono::milliseconds(200));
+  terms_.reset();
   model::Identity alone = self_;
   alone.instance.clear();
   Error denied;
   bool doubtful = false;
+  ipam::GraceTerms terms;
   const auto known = cluster.transact([&](kv::Transaction& tx) -> Status {
     if (auto same = ipam::check_identity(tx, alone); !same) return same;
     auto sole = ipam::check_identity(tx, self_);
     doubtful = !sole && sole.error().is(Code::denied);
     if (doubtful) denied = sole.error();
-    return doubtful ? Status() : sole;
+    if (doubtful || !sole) return doubtful ? Status() : sole;
+    auto read = ipam::grace_terms(tx, self_.name, self_.generation, life_.count());
+    if (!read) return std::move(read).error();
+    terms = *read;
+    return {};
   });
   if (!known && known.error().is(Code::denied)) {
     refused_ = known.error().message;
@@ -35,6 +41,7 @@ Status Beat::beat(kv::Store& cluster, Time now, int64_t unix_now) {
   }
   doubtful_since_ = {};
   refused_.clear();
+  terms_ = terms;
   if (lease_ != 0) {
     auto kept = cluster.keep_alive(lease_);
     if (kept) return {};

@@ -5,8 +5,10 @@
 #pragma once
 
 #include <chrono>
+#include <optional>
 #include <string>
 
+#include "ipam/grace.hpp"
 #include "lib/kv/store.hpp"
 #include "lib/model/records.hpp"
 
@@ -25,6 +27,8 @@ class Beat {
   // One beat. An error is of the store, and the next one tries again.
   Status beat(kv::Store& cluster, Time now, int64_t unix_now);
   bool is_alive() const { return lease_ != 0; }
+  // What the last call of beat() read, if it returned well and this host had a beat by it.
+  const std::optional<ipam::GraceTerms>& terms() const { return terms_; }
   // Why this host is not the node; "" when it is, as far as the last beat knows.
   const std::string& refused() const { return refused_; }
 
@@ -36,6 +40,7 @@ class Beat {
   Time due_{};
   Time doubtful_since_{};  // another host has the beat
   kv::LeaseId lease_ = 0;  // 0: none
+  std::optional<ipam::GraceTerms> terms_;
   std::string refused_;
 };
 

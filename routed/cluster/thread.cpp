@@ -155,8 +155,11 @@ void ClusterThread::follow() {
 
 void ClusterThread::beat() {
   if (follower_ == nullptr || !beat_.is_wanted() || Steady::now() < beat_.due()) return;
-  const auto beaten = beat_.beat(follower_->store(), Steady::now(), SystemClock().unix_seconds());
+  const int64_t began = SystemClock().unix_seconds();
+  const auto beaten = beat_.beat(follower_->store(), Steady::now(), began);
   if (!beaten) return close(beaten.error());
+  // Before the news that the host is alive, which may lift a fence.
+  if (listener_.beat && beat_.terms()) deliver_([this, terms = *beat_.terms(), began] { listener_.beat(terms, began); });
   say({true, beat_.is_alive(), said_.trouble, beat_.refused()});
 }
 

@@ -30,6 +30,8 @@ class ClusterThread {
   struct Listener {  // delivered
     std::function<void(const ClusterUpdate&)> update;
     std::function<void()> state;  // present(), trouble() or refused() is another
+    // The node had a beat, which was begun at that time.
+    std::function<void(const ipam::GraceTerms&, int64_t began)> beat = {};
   };
 
   // `life`: how long after its last beat a host counts as alive.

@@ -6,6 +6,7 @@
 #include "lib/model/bgp.hpp"
 #include "lib/model/bgp_policy.hpp"
 #include "lib/model/bgp_status.hpp"
+#include "lib/model/grace.hpp"
 #include "lib/model/keys.hpp"
 #include "lib/model/records.hpp"
 
@@ -32,7 +33,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace firn::model;
   if (size == 0) return 0;
   const std::string_view text(reinterpret_cast<const char*>(data) + 1, size - 1);
-  switch (data[0] % 15) {
+  switch (data[0] % 17) {
     case 0: round_trip(text, decode_pool); break;
     case 1: round_trip(text, decode_reservation); break;
     case 2: round_trip(text, decode_block); break;
@@ -47,6 +48,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     case 11: round_trip(text, decode_bgp_prefix); break;
     case 12: round_trip(text, decode_bgp_topology); break;
     case 13: round_trip(text, decode_bgp_ready); break;
+    case 14: round_trip(text, decode_cluster_settings); break;
+    case 15: round_trip(text, decode_promise); break;
     default: round_trip(text, decode_bgp_status); break;
   }
   return 0;

@@ -9,7 +9,9 @@
 
 #include "ipam/give_back.hpp"
 #include "ipam/loans.hpp"
+#include "lib/base/file.hpp"
 #include "lib/cluster/cluster.hpp"
+#include "lib/model/grace.hpp"
 #include "lib/model/keys.hpp"
 #include "tests/store/cluster_host.hpp"
 
@@ -87,6 +89,30 @@ class NodesTest : public testing::Test {
       return {};
     });
     ASSERT_TRUE(done.ok());
+  }
+  // Shorter than a person may set it.
+  void set_grace(int64_t seconds) {
+    const auto done = store_->transact([&](kv::Transaction& tx) -> Status {
+      tx.put(keys::settings, model::encode(model::ClusterSettings{seconds}));
+      return {};
+    });
+    ASSERT_TRUE(done.ok());
+  }
+  int64_t promised(const std::string& name) {
+    const auto entry = store_->get(keys::promise(name));
+    return entry && *entry ? model::decode_promise((*entry)->value).value().grace : 0;
+  }
+  static std::string fence(const ClusterHost& host) {
+    auto node = ipam::open_node_store({host.state() + "/node.db", {}, false, 5000ms});
+    const auto entry = node ? (*node)->get(keys::fence) : Result<std::optional<kv::Entry>>(node.error());
+    return entry && *entry ? (*entry)->value : "";
+  }
+  bool refuses(ClusterHost& host, const std::string& why) {
+    return eventually([&] {
+      const auto leased = host.lease("probe", "web", 300ms);
+      host.release("probe");
+      return !leased && leased.error().message.find(why) != std::string::npos;
+    });
   }
   bool leases(ClusterHost& host, const std::string& container) {
     return eventually([&] { return host.lease(container).ok(); });
@@ -183,6 +209,109 @@ TEST_F(NodesTest, AttachesGoOnWithoutEtcdAndClaimsAfterwards) {
   etcd_.start();
   etcd_.wait_healthy();
   EXPECT_TRUE(leases(a, "more"));
+}
+
+TEST_F(NodesTest, AHostThatIsCutOffForTheGraceLosesItsBlocksAndHasStoppedLeasingBefore) {
+  make_two();
+  ClusterHost &a = *hosts_["a"], &b = *hosts_["b"];
+  a.start();
+  b.start();
+  ASSERT_TRUE(leases(a, "one"));
+  set_grace(6);
+  ASSERT_TRUE(eventually([&] { return promised("a") == 6 && promised("b") == 6; }));
+  EXPECT_NE(fence(a), "");
+  a.stop();
+  const std::string file = a.state() + "/cluster.json";
+  const std::string right = read_file(file, 1 << 16).value();
+  std::string wrong = right;
+  const std::string port = ":" + std::to_string(etcd_.endpoint().port);
+  wrong.replace(wrong.find(port), port.size(), ":1");
+  ASSERT_TRUE(write_file_atomic(file, wrong, 0600).ok());
+  a.start();
+  ASSERT_TRUE(eventually([&] { return owner("10.44.0.0/29").empty(); }));
+  const auto late = a.lease("late", "web", 300ms);
+  ASSERT_FALSE(late.ok());
+  EXPECT_EQ(late.error().code, Code::unavailable);
+  EXPECT_THAT(late.error().message, HasSubstr("has not reached the cluster for 6 s, the grace of nodes"));
+  EXPECT_THAT(a.blocks(), testing::Contains("10.44.0.0/29")) << "what runs there goes on";
+  EXPECT_TRUE(eventually([&] { return b.log().find("node a was not alive for the grace of nodes and is removed") != std::string::npos; }));
+  EXPECT_THAT(bad(b, {"node", "show", "a"}), HasSubstr("node a"));
+  EXPECT_FALSE(store_->get(keys::loss("a")).value().has_value());
+  EXPECT_EQ(promised("a"), 0);
+  // It is back, and hears it before it leases anything.
+  claim_static(b, "10.44.0.0");
+  a.stop();
+  ASSERT_TRUE(write_file_atomic(file, right, 0600).ok());
+  a.start();
+  EXPECT_TRUE(refuses(a, "it was removed; 'firnctl join' makes it one again"));
+  EXPECT_TRUE(eventually([&] { return !testing::Value(a.blocks(), testing::Contains("10.44.0.0/29")); }));
+  good(a, joining("join", "a", 1));
+  EXPECT_TRUE(leases(a, "two"));
+  EXPECT_TRUE(eventually([&] { return promised("a") == 6; }));
+}
+
+TEST_F(NodesTest, AHostThatWasCutOffForTheGraceGoesOnWhenNobodyTookItsBlocks) {
+  make_two();
+  ClusterHost& a = *hosts_["a"];
+  a.start();
+  set_grace(6);
+  ASSERT_TRUE(leases(a, "one"));
+  ASSERT_TRUE(eventually([&] { return promised("a") == 6; }));
+  etcd_.kill();
+  EXPECT_TRUE(refuses(a, "the grace of nodes"));
+  EXPECT_THAT(a.blocks(), testing::Contains("10.44.0.0/29"));
+  etcd_.start();
+  etcd_.wait_healthy();
+  EXPECT_TRUE(leases(a, "two"));
+  EXPECT_EQ(owner("10.44.0.0/29"), "a");
+  // Longer, shorter, off: each is promised, and the fence follows.
+  for (const int64_t grace : {20, 8}) {
+    set_grace(grace);
+    EXPECT_TRUE(eventually([&] { return promised("a") == grace; }));
+    EXPECT_TRUE(eventually([&] { return fence(a).find("for " + std::to_string(grace) + " s") != std::string::npos; }));
+  }
+  set_grace(0);
+  EXPECT_TRUE(eventually([&] { return promised("a") == 0 && fence(a).empty(); }));
+}
+
+TEST_F(NodesTest, AHostThatNeverHeardOfTheGraceKeepsItsBlocks) {
+  make_two();
+  ClusterHost &a = *hosts_["a"], &b = *hosts_["b"];
+  a.start();
+  b.start();
+  ASSERT_TRUE(leases(a, "one"));
+  a.stop();
+  ASSERT_TRUE(eventually([&] { return !is_alive("a"); }));
+  set_grace(4);
+  EXPECT_TRUE(eventually([&] { return b.log().find("node a stays: it has not promised to stop leasing") != std::string::npos; }));
+  EXPECT_EQ(owner("10.44.0.0/29"), "a");
+}
+
+// The host that gave up a dead one was killed in the middle of it.
+TEST_F(NodesTest, ARemovalThatWasBegunIsCompletedByAnother) {
+  make_two();
+  ClusterHost &a = *hosts_["a"], &b = *hosts_["b"];
+  claim_static(a, "10.44.0.0");
+  const auto begun = store_->transact([&](kv::Transaction& tx) -> Status {
+    tx.erase(keys::node("a"));
+    tx.put(keys::loss("a"), model::encode(model::Lost{"a", 1}));
+    return {};
+  });
+  ASSERT_TRUE(begun.ok());
+  set_grace(4);
+  b.start();
+  EXPECT_TRUE(eventually([&] { return owner("10.44.0.0/29").empty(); }));
+  EXPECT_TRUE(eventually([&] { return !store_->get(keys::loss("a")).value().has_value(); }));
+}
+
+TEST_F(NodesTest, TheGraceIsSetAndShown) {
+  make_two();
+  ClusterHost& b = *hosts_["b"];
+  EXPECT_THAT(good(b, {"cluster", "set"}), HasSubstr("off"));
+  EXPECT_THAT(good(b, {"cluster", "set", "--node-grace", "3600"}), HasSubstr("3600 s"));
+  EXPECT_THAT(good(b, {"cluster", "status"}), HasSubstr("3600 s"));
+  EXPECT_THAT(bad(b, {"cluster", "set", "--node-grace", "59"}), HasSubstr("--node-grace: must be 0 (off) or 60 to 2592000"));
+  EXPECT_THAT(good(b, {"cluster", "set", "-o", "json"}), HasSubstr("\"node_grace\": 3600"));
 }
 
 // The first container of a pool on a host: nothing is claimed ahead, the plugin asks.

@@ -3,6 +3,7 @@
 #include "lib/model/bgp.hpp"
 #include "lib/model/bgp_policy.hpp"
 #include "lib/model/bgp_status.hpp"
+#include "lib/model/grace.hpp"
 #include "lib/model/keys.hpp"
 #include "lib/model/names.hpp"
 #include "lib/model/records.hpp"
@@ -47,6 +48,8 @@ TEST(Records, RoundTrip) {
   e.labels = {{"app", "web"}};
   e.annotations = {{"example.org/x", "line\nbreak"}};
   round_trip(e, decode_endpoint);
+  round_trip(ClusterSettings{.node_grace = 3600}, decode_cluster_settings);
+  round_trip(Promise{.node = "n1", .generation = 7, .grace = 3600}, decode_promise);
   round_trip(Node{.name = "n1", .machine_id = "m", .addresses = {address("192.0.2.1")}, .labels = {{"a", "b"}}, .as_number = 65001, .joined_at = 1}, decode_node);
   BgpPeer p;
   p.name = "tor-a";
