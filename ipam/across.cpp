@@ -223,7 +223,7 @@ std::vector<PoolAcross> use_of(const Across& across) {
   };
   for (const model::Claim& claim : across.claims) {
     const auto pool = pool_of(claim.prefix);
-    if (pool == out.end()) continue;
+    if (pool == out.end() || model::is_loan(pool->pool, claim.prefix)) continue;
     ++pool->claimed;
     NodeUse& use = pool->nodes[claim.node];
     ++use.blocks;
@@ -235,7 +235,10 @@ std::vector<PoolAcross> use_of(const Across& across) {
       const auto pool = pool_of(Prefix::host(address));
       if (pool == out.end()) continue;
       ++pool->used;
-      const model::Claim* claim = claim_with(across, address);
+      const Prefix block = Prefix::of(address, pool->pool.block_size);
+      const auto owner = std::lower_bound(across.claims.begin(), across.claims.end(), block,
+                                          [](const model::Claim& each, const Prefix& wanted) { return each.prefix < wanted; });
+      const model::Claim* claim = owner != across.claims.end() && owner->prefix == block ? &*owner : nullptr;
       if (claim == nullptr || claim->node == one.node) {
         ++pool->nodes[one.node].used;
         continue;
