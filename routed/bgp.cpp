@@ -117,6 +117,22 @@ Status Bgp::add_hosts(bird::Config& config, const BgpRecords& read) {
   return {};
 }
 
+// BIRD learns one route of a prefix from the kernel, the one of the lowest metric. For a block of a single address that is the route of
+// the container, not the blackhole behind it, so these are told to BIRD.
+void Bgp::add_loans(bird::Config& config) {
+  told_ = loans();
+  for (const Prefix& loan : told_) {
+    const auto covers = [&](const Prefix& pool) { return pool.contains(loan); };
+    if (std::none_of(config.unannounced.begin(), config.unannounced.end(), covers)) config.extra.push_back({loan, {}});
+  }
+}
+
+std::vector<Prefix> Bgp::loans() const {
+  std::vector<Prefix> out = hooks_.blocks();
+  std::erase_if(out, [](const Prefix& block) { return block.length() != block.address().bits(); });
+  return out;
+}
+
 Result<std::optional<bird::Rendered>> Bgp::wanted(kv::Store& cluster, const std::string& node_name) {
   auto read = read_bgp_records(cluster, node_name);
   if (!read) return std::move(read).error();
@@ -130,6 +146,7 @@ Result<std::optional<bird::Rendered>> Bgp::wanted(kv::Store& cluster, const std:
   if (!config) return std::move(config).error();
   config->log_file = settings_.log_path();
   config->drain = bird::drain_of(self_, clock_.unix_seconds());
+  add_loans(*config);
   if (auto added = add_hosts(*config, *read); !added) return std::move(added).error();
   if (plan_protocols_.empty()) {
     for (const bird::ResolvedPeer& peer : config->peers) {
@@ -180,8 +197,9 @@ bool Bgp::start_keeper() {
   return true;
 }
 
-void Bgp::blocks_changed() {
+bool Bgp::blocks_changed() {
   if (keeper_ != nullptr) keeper_->set_blocks(hooks_.blocks());
+  return loans() != told_;
 }
 
 void Bgp::report() {

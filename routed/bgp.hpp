@@ -39,8 +39,8 @@ class Bgp {
 
   // Reads the records anew; `cluster` is only read, and may be null (not there yet).
   void update(kv::Store* cluster, const std::string& node_name);
-  // `blocks` has something else to say.
-  void blocks_changed();
+  // `blocks` has something else to say. True: update() must be called, for an address was borrowed or given back.
+  bool blocks_changed();
 
   struct View {
     bool configured = false;  // there are peers for this node
@@ -63,6 +63,8 @@ class Bgp {
 
  private:
   Result<std::optional<bird::Rendered>> wanted(kv::Store& cluster, const std::string& node_name);
+  void add_loans(bird::Config& config);
+  std::vector<Prefix> loans() const;
   Status add_hosts(bird::Config& config, const BgpRecords& read);
   Status read_passwords(bird::Config& config) const;
   bool start_keeper();
@@ -85,6 +87,7 @@ class Bgp {
 
   // Of the last update().
   model::Node self_;
+  std::vector<Prefix> told_;  // borrowed addresses that are in the configuration
   std::string plan_;
   std::vector<std::string> plan_protocols_;    // what must be up for the plan to be in place
   std::optional<std::set<std::string>> held_;  // sessions between hosts in the configuration; nothing: see what is on disk

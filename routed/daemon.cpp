@@ -231,7 +231,10 @@ void Daemon::take_address(const netlink::Event& event) {
 
 void Daemon::hand_over_changes() {
   Changes changes = compute_.take_changes();
-  if (!changes.routes.empty()) bgp_.blocks_changed();
+  if (!changes.routes.empty() && bgp_.blocks_changed()) {
+    bgp_due_ = true;
+    schedule_blocks();
+  }
   // What a plugin writes itself, right after the record that we see, is left to it for a moment.
   const auto hand_over = [](auto& driver, auto& wishes, const auto& plugins) {
     for (auto& [key, wish] : wishes) {

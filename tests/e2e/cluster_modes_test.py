@@ -39,16 +39,31 @@ class Modes(case.LabCase):
             self.assertEqual(self.devices(a, b), {"eth0"} if cross_subnet else {"firn-vxlan"})
         self.racks.check_announcements()
 
+    def check_trace(self, mode, words):
+        """The way between racks and back, as firnctl tells it on a host that it begins on and on one that only hears of it."""
+        a, c = self.racks.member("a"), self.racks.member("c")
+        for teller in ("a", "b"):
+            for source, target in zip(self.addresses["a"], self.addresses["c"]):
+                # Endpoints are published within a second or so; until then the chain breaks, which is exit code 3.
+                told = wait_for(f"{teller} can tell the way from {source} to {target}",
+                                lambda t=teller, s=source, d=target: self.racks.member(t).firn.ctl("trace", s, d), deadline=30)
+                for expected in (f"{source} ", f"{target} ", "on a:", "on c", words, "back: "):
+                    self.assertIn(expected, told)
+                self.assertEqual("kernel" in told, teller == "a", told)
+        print(f"\n  firnctl trace, mode {mode}, on a and told by b:\n{told}", flush=True)
+
     def test_modes_of_live_pools(self):
         self.racks = Racks(self.lab, HOSTS, tls=True)
         self.racks.found()
-        addresses = self.racks.start()
+        addresses = self.addresses = self.racks.start()
         self.check_mode("bgp", addresses)
+        self.check_trace("bgp", "by BGP")
         a, c = self.racks.member("a"), self.racks.member("c")
         for mode, options in (("vxlan", []), ("vxlan", ["--cross-subnet"]), ("bgp", ["--no-cross-subnet"])):
             probes = [Probe(a.place("c1"), c.place("c1"), addresses["c"][0]), Probe(c.place("c1"), a.place("c1"), addresses["a"][1])]
             self.set_mode("--mode", mode, *options)
             self.check_mode(mode, addresses, "--cross-subnet" in options)
+            self.check_trace(mode, {"bgp": "by BGP", "vxlan": "encapsulated"}[mode])
             for family, probe in zip(("IPv4", "IPv6"), probes):
                 print(f"\n  live pool -> {mode} {' '.join(options)}, {family}: {probe.stop()}", flush=True)
         # A container that is attached now has the room that the mode leaves.

@@ -79,10 +79,10 @@ class RackMember(Member):
 
 
 class Racks:
-    """hosts: {name: rack}. bfd: on the sessions with rack r1's router. Use start() to have everything running."""
+    """hosts: {name: rack}. bfd: on the sessions with rack r1's router. pools: CIDRs of p4 and p6. Use start() to have everything running."""
 
-    def __init__(self, lab, hosts, bfd=False, tls=False, etcd_arguments=()):
-        self.lab, self.bfd = lab, bfd
+    def __init__(self, lab, hosts, bfd=False, tls=False, etcd_arguments=(), pools=(V4, V6)):
+        self.lab, self.bfd, self.pools = lab, bfd, pools
         self.core = lab.host("core")
         bridge(self.core, "core")
         self.tors, self.routers, self.members = {}, {}, []
@@ -135,8 +135,8 @@ class Racks:
             command = "init" if member is first else "join"
             member.firn.ctl(command, *self.etcd.firn_options, "--name", member.name, "--label", f"rack={member.rack}", *addresses)
             member.firn.ctl("node", "set", member.name, "--as", member.as_number)
-        first.firn.ctl("pool", "create", "p4", V4, *pool_options)
-        first.firn.ctl("pool", "create", "p6", V6, *pool_options)
+        for name, cidr in zip(("p4", "p6"), self.pools):
+            first.firn.ctl("pool", "create", name, cidr, *pool_options)
 
     def claim(self, pool, block, member):
         """A block, as docs/ipam.md lets other programs do."""
@@ -197,7 +197,7 @@ class Racks:
         """No host announces a block of another: every path to a block begins at its owner, in both routers. Returns how many there are."""
         paths = [(rack, *path) for rack, router in self.routers.items() for family in ("ipv4", "ipv6") for path in router.paths(family)]
         # Behind the routers: what a host has just claimed may not be there yet, and no router is told of it before.
-        owner = {block: member for member in self.members for block in member.firn.blocks()}
+        owner = {str(ipaddress.ip_network(block)): member for member in self.members for block in member.firn.blocks()}
         for rack, prefix, path in paths:
             if prefix not in owner:
                 raise LabError(f"tor-{rack} has {prefix} (AS path {path}), which is no host's block")
