@@ -115,6 +115,8 @@ Result<Exit> set(const Context& context, const std::optional<int>& node_grace) {
     return as_option(make_error(Code::invalid, "/node_grace: must be 0 (off) or " + std::to_string(model::min_node_grace) + " to " +
                                                    std::to_string(model::max_node_grace) + " seconds"));
   auto settings = read_settings(context);
+  // What cannot be read is written anew.
+  if (!settings && node_grace && settings.error().is(Code::io)) settings = model::ClusterSettings{-1};
   if (!settings) return std::move(settings).error();
   if (node_grace && settings->node_grace != *node_grace) {
     settings->node_grace = *node_grace;

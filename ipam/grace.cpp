@@ -20,20 +20,24 @@ Status done(Result<kv::Revision> committed) {
 
 Result<GraceTerms> grace_terms(kv::Transaction& cluster, const std::string& node, uint64_t generation, int64_t life) {
   GraceTerms out;
-  auto text = cluster.get(keys::settings);
+  auto text = cluster.get(keys::promise(node));
   if (!text) return std::move(text).error();
   if (text->has_value()) {
-    auto settings = model::decode_cluster_settings(**text);
-    if (!settings) return records::unreadable(keys::settings, settings.error());
-    if (settings->node_grace > 0) out.wanted = std::max(settings->node_grace, 2 * life);
+    // One that cannot be read is none, to others as well.
+    const auto promise = model::decode_promise(**text);
+    if (promise && promise->generation == generation) out.promised = promise->grace;
   }
-  const std::string key = keys::promise(node);
-  text = cluster.get(key);
+  text = cluster.get(keys::settings);
   if (!text) return std::move(text).error();
   if (!text->has_value()) return out;
-  auto promise = model::decode_promise(**text);
-  if (!promise) return records::unreadable(key, promise.error());
-  if (promise->generation == generation) out.promised = promise->grace;
+  const auto settings = model::decode_cluster_settings(**text);
+  if (!settings) {
+    out.wanted = out.promised;
+    out.trouble = "the settings of the cluster cannot be used: " + settings.error().message +
+                  "; 'firnctl cluster set --node-grace' writes them anew";
+  } else if (settings->node_grace > 0) {
+    out.wanted = std::max(settings->node_grace, 2 * life);
+  }
   return out;
 }
 

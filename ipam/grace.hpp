@@ -19,6 +19,8 @@ namespace firn::ipam {
 struct GraceTerms {
   int64_t wanted = 0;    // by the settings, and never less than two lives of a beat: a host must be able to keep it
   int64_t promised = 0;  // by this generation of the node
+  // Why the settings cannot be read: then nothing changes, and nobody is removed.
+  std::string trouble = {};
   bool operator==(const GraceTerms&) const = default;
 };
 // Inside a transaction of the cluster store.

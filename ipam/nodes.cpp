@@ -164,6 +164,7 @@ Result<size_t> remove_overdue(kv::Store& cluster, const model::Lost& seen, int64
     if (!record) return records::unreadable(key, record.error());
     auto terms = grace_terms(tx, name, record->generation, life);
     if (!terms) return std::move(terms).error();
+    if (!terms->trouble.empty()) return stays(terms->trouble);
     if (terms->wanted == 0) return stays("no grace of nodes is set");
     if (terms->promised == 0)
       return stays("it has not promised to stop leasing; make sure that it is off, then 'firnctl node remove " + name + "'");

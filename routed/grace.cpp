@@ -15,6 +15,7 @@ void Daemon::take_beat(const ipam::GraceTerms& terms, int64_t began) {
   beat_began_ = began;
   if (const auto extended = ipam::extend_fence(*intake_.node(), terms, began); !extended)
     return note_failure("grace", extended.error());
+  if (!terms.trouble.empty()) note_failure("settings", make_error(Code::io, terms.trouble));
   if (terms.wanted == terms.promised) return;
   // Others rely on it, also when the power fails here.
   if (const auto safe = ipam::make_durable(config_.state_dir + "/node.db"); !safe) return note_failure("grace", safe.error());

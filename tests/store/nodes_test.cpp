@@ -270,7 +270,18 @@ TEST_F(NodesTest, AHostThatWasCutOffForTheGraceGoesOnWhenNobodyTookItsBlocks) {
     EXPECT_TRUE(eventually([&] { return promised("a") == grace; }));
     EXPECT_TRUE(eventually([&] { return fence(a).find("for " + std::to_string(grace) + " s") != std::string::npos; }));
   }
-  set_grace(0);
+  // A record that nobody can read changes nothing.
+  const auto damaged = store_->transact([&](kv::Transaction& tx) -> Status {
+    tx.put(keys::settings, "nonsense");
+    return {};
+  });
+  ASSERT_TRUE(damaged.ok());
+  EXPECT_TRUE(eventually([&] { return a.log().find("the settings of the cluster cannot be used") != std::string::npos; })) << a.log();
+  EXPECT_TRUE(is_alive("a"));
+  EXPECT_EQ(promised("a"), 8);
+  EXPECT_TRUE(leases(a, "three"));
+  EXPECT_THAT(bad(a, {"cluster", "set"}), HasSubstr("settings"));
+  good(a, {"cluster", "set", "--node-grace", "0"});
   EXPECT_TRUE(eventually([&] { return promised("a") == 0 && fence(a).empty(); }));
 }
 
