@@ -7,6 +7,7 @@
 #include "ipam/block.hpp"
 #include "ipam/check.hpp"
 #include "ipam/claims.hpp"
+#include "ipam/grace.hpp"
 #include "ipam/mirror.hpp"
 #include "ipam/pools.hpp"
 #include "tests/unit/ipam_support.hpp"
@@ -324,6 +325,31 @@ TEST_F(IpamCheckTest, ADamagedFileIsReplacedAndLiveAddressesStayHeld) {
   EXPECT_EQ(attach("one"), "10.0.0.0");
   EXPECT_EQ(attach("two"), "10.0.0.2");
   EXPECT_EQ(model::decode_lease(*value(lease_key))->block, net("10.0.0.0/28"));
+}
+
+// The fence goes with the file. What the host has promised stands in the cluster.
+TEST_F(IpamCheckTest, AFileThatWasReplacedLeasesNothingBeforeTheNextBeatIfTheHostPromisedSo) {
+  const auto promised = cluster->transact([&](kv::Transaction& tx) -> Status {
+    model::Node record;
+    record.name = "a";
+    record.addresses = {ip("192.0.2.1")};
+    record.generation = 3;
+    tx.put(keys::node("a"), model::encode(record));
+    tx.put(keys::settings, model::encode(model::ClusterSettings{600}));
+    tx.put(keys::promise("a"), model::encode(model::Promise{"a", 3, 600}));
+    return {};
+  });
+  ASSERT_TRUE(promised.ok());
+  const std::string path = directory.file("node.db");
+  node.reset();
+  ASSERT_TRUE(reset_node_store(path, cluster.get(), "a", "boot-1", {}, clock).ok());
+  node = open_store(path);
+  EXPECT_EQ(attach("one"), "");
+  EXPECT_THAT(value("fence").value_or(""), HasSubstr("has not reached the cluster since the node store was made anew"));
+  ASSERT_TRUE(extend_fence(*node, {600, 600}, clock.unix_seconds()).ok());
+  EXPECT_EQ(attach("one"), "10.0.0.0");
+  clock.advance(std::chrono::seconds(600));
+  EXPECT_EQ(attach("two"), "");
 }
 
 }  // namespace
