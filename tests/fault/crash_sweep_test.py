@@ -95,13 +95,20 @@ class CrashSweep(unittest.TestCase):
             code, out, err = self.host.run("GC", "", "", **{"cni.dev/valid-attachments": [{"containerID": "bystander", "ifname": "eth0"}]})
             self.assertEqual(code, 0, f"{where}: GC: {out}{err}")
 
+    def undisturbed(self, verb):
+        """The system calls of a run. An ADD that must wait until its link is ready asks again and again, so: of the shortest of some."""
+        runs = []
+        for _ in range(5):
+            probe = self.host.make_netns("probe")
+            if verb == "DEL":
+                self.assertEqual(self.host.run("ADD", "probe", probe)[0], 0)
+            runs.append(self.calls(verb, "probe", probe))
+            self.assertEqual(self.host.run("DEL", "probe", probe)[0], 0)
+            self.host.drop_netns(probe)
+        return min(runs, key=len)
+
     def sweep(self, verb, inject_of):
-        probe = self.host.make_netns("probe")
-        if verb == "DEL":
-            self.assertEqual(self.host.run("ADD", "probe", probe)[0], 0)
-        names = self.calls(verb, "probe", probe)
-        self.assertEqual(self.host.run("DEL", "probe", probe)[0], 0)
-        self.host.drop_netns(probe)
+        names = self.undisturbed(verb)
         self.assertLess(len(names), MAX_POINTS)
         points = failures = 0
         seen = collections.Counter()
