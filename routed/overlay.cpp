@@ -271,8 +271,8 @@ Overlay::Wish Overlay::work_out() const {
     const int index = device(underlay);
     if (index == 0) continue;
     out.forwards[{index, to.mac}] = netlink::Forward{index, to.mac, *to.way.tunnel, true};
-    const auto neighbour = [&](const Address& next_hop) {
-      out.neighbours[{index, next_hop}] = netlink::Neighbour{index, next_hop, to.mac, true};
+    const auto neighbour = [&, mac_of_node = to.mac](const Address& next_hop) {
+      out.neighbours[{index, next_hop}] = netlink::Neighbour{index, next_hop, mac_of_node, true};
     };
     neighbour(to.mac.link_local());
     if (underlay == Family::v4) neighbour(*to.way.tunnel);
