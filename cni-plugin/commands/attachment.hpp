@@ -14,7 +14,7 @@
 namespace firn::cni {
 
 // Dead links that DEL leaves to be deleted together when nobody else deletes them.
-inline constexpr unsigned reap_every = 64;
+inline constexpr unsigned reap_every = 256;
 
 // CNI_NETNS, opened once. A fault when it is no network namespace, or the one this process is in.
 Outcome<netlink::Netns> container_netns(const std::string& path);
