@@ -103,8 +103,8 @@ struct PolicySettings {
   bool default_deny = false;      // of endpoints that no policy selects, in both directions
   bool end_connections = true;    // a flow that a changed policy forbids is ended, not only refused anew
   // Never shut by policy of host endpoints: what comes in and what goes out. Ports of tcp unless "udp:53".
-  std::vector<std::string> failsafe_in = {"22", "179", "2379", "2380", "udp:3784"};
-  std::vector<std::string> failsafe_out = {"179", "2379", "2380", "udp:53", "53", "udp:3784"};
+  std::vector<std::string> failsafe_in = {"22", "179", "2379", "2380", "udp:3784", "udp:4789"};
+  std::vector<std::string> failsafe_out = {"179", "2379", "2380", "udp:53", "53", "udp:3784", "udp:4789"};
   int log_group = 64;             // nflog group of log rules, 0..65535
   int log_rate = 10;              // packets a second and rule, 1..10000
   bool operator==(const PolicySettings&) const = default;

@@ -17,7 +17,9 @@ namespace firn::routed::nft {
 struct Set {
   std::string key;       // "ipv4_addr", "ifname . ether_addr . ipv4_addr"
   std::string data;      // "": a set; "verdict", "ipv4_addr . inet_service"
-  bool interval = false; // elements may be prefixes and ranges
+  bool interval = false;  // elements may be prefixes and ranges
+  bool counter = false;   // every element counts what it matched
+  std::string comment;    // by quoted(), or ""
   bool operator==(const Set&) const = default;
 };
 
