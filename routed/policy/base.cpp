@@ -103,7 +103,8 @@ void put_base(nft::Changes& out) {
                                           }};
 }
 
-void put_host_hooks(nft::Changes& out, const model::PolicySettings& settings, const std::string& other_in, const std::string& other_out) {
+void put_host_hooks(nft::Changes& out, const model::PolicySettings& settings, const std::string& other_in,
+                    const std::string& other_out) {
   for (const char* name : {host_in_map, host_out_map}) {
     nft::Set map;
     map.key = "ifname";

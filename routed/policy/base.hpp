@@ -5,8 +5,8 @@
 //   ingress_hook  postrouting, before source NAT: policy of the receiver sees who really speaks
 //   host_input, host_output: only while there are host endpoints
 //
-// accept ends one hook alone, so sender and receiver both decide. An interface of firn's (its link group says so, whatever its name)
-// that has no verdict yet is shut. Replies of what was allowed pass by connection tracking.
+// accept ends one hook alone, so sender and receiver both decide. An interface of firn's (its link group says so, whatever its
+// name) that has no verdict yet is shut. Replies of what was allowed pass by connection tracking.
 #pragma once
 
 #include <string>
@@ -25,7 +25,8 @@ std::string guard_set(Family family, bool ranges);
 void put_base(nft::Changes& out);
 
 // `other`: the verdict for interfaces that no host endpoint names.
-void put_host_hooks(nft::Changes& out, const model::PolicySettings& settings, const std::string& other_in, const std::string& other_out);
+void put_host_hooks(nft::Changes& out, const model::PolicySettings& settings, const std::string& other_in,
+                    const std::string& other_out);
 void drop_host_hooks(nft::Changes& out);
 
 }  // namespace firn::routed::policy

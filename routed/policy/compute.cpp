@@ -231,7 +231,8 @@ void Compute::set_endpoint(const std::string& id, const model::Endpoint* endpoin
   std::optional<Members::Endpoint> member;
   std::optional<Here> local;
   if (endpoint != nullptr) {
-    member = Members::Endpoint{{model::namespace_of(*endpoint), endpoint->labels}, endpoint->addresses, model::named_ports_of(*endpoint)};
+    member = Members::Endpoint{
+        {model::namespace_of(*endpoint), endpoint->labels}, endpoint->addresses, model::named_ports_of(*endpoint)};
     if (here && !endpoint->host_ifname.empty()) {
       local = Here{member->identity, endpoint->host_ifname, endpoint->mac, endpoint->addresses, extra};
     }
@@ -267,7 +268,8 @@ void Compute::put_guard(const Here& here, bool present) {
 std::vector<nft::ElementKey> Compute::elements_of(const std::string& id) const {
   const auto it = here_.find(id);
   if (it == here_.end()) return {};
-  std::vector<nft::ElementKey> out{{ingress_map, nft::quoted(it->second.interface)}, {egress_map, nft::quoted(it->second.interface)}};
+  std::vector<nft::ElementKey> out{{ingress_map, nft::quoted(it->second.interface)},
+                                   {egress_map, nft::quoted(it->second.interface)}};
   const std::string sender = nft::quoted(it->second.interface) + " . " + it->second.mac.to_string() + " . ";
   for (const Address& address : it->second.addresses) {
     out.push_back({guard_set(address.family(), false), sender + address.to_string()});
@@ -305,7 +307,9 @@ std::string Compute::name_of(const Place& place) const {
   const model::Policy& policy = policies_.at(place.second.policy).record;
   const Pass pass = place.second.pass;
   return (policy.global() ? "gnp/" + policy.name : "np/" + policy.scope + "/" + policy.name) + "/" + word(place.first) +
-         (pass == Pass::on ? "" : pass == Pass::accept ? "/accept" : "/drop");
+         (pass == Pass::on       ? ""
+          : pass == Pass::accept ? "/accept"
+                                 : "/drop");
 }
 
 std::string Compute::enter_profile(const std::vector<ChainId>& chains, Direction direction) {

@@ -1,6 +1,6 @@
 // Compute: from policies, namespaces and endpoints to what firn's nftables table should hold for them: who may talk to whom
-// (docs/policy.md) and who may send as whom (the source guard). Pure and incremental: each change of an input names what has changed
-// of the wish, which never depends on the order in which inputs came.
+// (docs/policy.md) and who may send as whom (the source guard). Pure and incremental: each change of an input names what has
+// changed of the wish, which never depends on the order in which inputs came.
 //
 //   interface --map egress/ingress--> profile chain (the policies that select an endpoint) --jump--> chain of a policy
 //
@@ -47,7 +47,8 @@ class Compute {
 
   // Moves what changed since the last call into `out`.
   void take_changes(nft::Changes& out);
-  // The elements by which an endpoint of this host is open: when all of them are in the kernel, it may talk. Empty: not of this host.
+  // The elements by which an endpoint of this host is open: when all of them are in the kernel, it may talk. Empty: not of this
+  // host.
   std::vector<nft::ElementKey> elements_of(const std::string& id) const;
 
   struct Counts {

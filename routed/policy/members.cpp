@@ -196,9 +196,8 @@ void Members::release_port(const std::string& name, uint8_t protocol) {
   if (--it->second.users > 0) return;
   const auto holders = it->second.holders;
   for (const auto& [where, count] : holders) {
-    changes_.elements[{it->second.sets.of(where.first.family()),
-                       where.first.to_string() + " . " + std::to_string(protocol) + " . " + std::to_string(where.second)}] =
-        std::nullopt;
+    changes_.elements[{it->second.sets.of(where.first.family()), where.first.to_string() + " . " + std::to_string(protocol) +
+                                                                     " . " + std::to_string(where.second)}] = std::nullopt;
   }
   withdraw(it->second.sets);
   ports_.erase(it);

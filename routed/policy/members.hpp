@@ -29,7 +29,7 @@ struct IdentityKey {
 
 // Selectors of a peer or of a policy, with what namespaces they may look into.
 struct Selection {
-  std::optional<std::string> space;                     // exactly this namespace
+  std::optional<std::string> space;                      // exactly this namespace
   std::optional<firn::policy::Selector> space_selector;  // or those with such labels; neither: all
   firn::policy::Selector selector;
   bool matches(const IdentityKey& identity, const firn::policy::Labels& space_labels) const;

@@ -34,7 +34,8 @@ std::string net_list(const std::vector<Prefix>& nets) {
 bool is_everything(const std::vector<Prefix>& nets) { return nets.size() == 1 && nets.front().length() == 0; }
 
 // The addresses of one end: "ip saddr @m4.1 ip saddr != { … } "; nothing when no packet of the family can match.
-std::optional<std::string> addresses_of(const model::PolicyPeer& peer, Family family, const char* field, const RuleContext& context) {
+std::optional<std::string> addresses_of(const model::PolicyPeer& peer, Family family, const char* field,
+                                        const RuleContext& context) {
   const std::string what = std::string(family == Family::v4 ? "ip " : "ip6 ") + field;
   std::string out;
   if (peer.selector || peer.namespace_selector) out += what + " @" + context.members(peer).of(family) + " ";
