@@ -15,8 +15,8 @@ namespace firn::routed::nft {
 
 // A set, or a map when `data` is there.
 struct Set {
-  std::string key;       // "ipv4_addr", "ifname . ether_addr . ipv4_addr"
-  std::string data;      // "": a set; "verdict", "ipv4_addr . inet_service"
+  std::string key;        // "ipv4_addr", "ifname . ether_addr . ipv4_addr"
+  std::string data;       // "": a set; "verdict", "ipv4_addr . inet_service"
   bool interval = false;  // elements may be prefixes and ranges
   bool counter = false;   // every element counts what it matched
   std::string comment;    // by quoted(), or ""
