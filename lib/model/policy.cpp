@@ -11,7 +11,6 @@ namespace firn::model {
 
 namespace {
 
-constexpr std::string_view ports_annotation = "firn.io/ports";
 constexpr size_t max_named_ports = 64, max_failsafe = 100;
 
 struct ProtocolName {
@@ -159,9 +158,17 @@ std::string namespace_of(const Endpoint& endpoint) {
   return endpoint.pod_namespace.empty() ? std::string(default_namespace) : endpoint.pod_namespace;
 }
 
+std::string to_string(const std::vector<NamedPort>& ports) {
+  std::string out;
+  for (const NamedPort& port : ports) {
+    out += (out.empty() ? "" : ",") + port.name + "=" + std::to_string(port.port) + "/" + protocol_name(port.protocol);
+  }
+  return out;
+}
+
 std::vector<NamedPort> named_ports_of(const Endpoint& endpoint) {
   std::vector<NamedPort> out;
-  const auto annotation = endpoint.annotations.find(std::string(ports_annotation));
+  const auto annotation = endpoint.annotations.find(std::string(named_ports_annotation));
   if (annotation == endpoint.annotations.end()) return out;
   std::string_view rest = annotation->second;
   while (!rest.empty() && out.size() < max_named_ports) {

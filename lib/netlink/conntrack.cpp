@@ -87,24 +87,27 @@ class KernelConntrack final : public Conntrack {
 
   Status list(size_t most, const std::function<void(const Flow&)>& each) override {
     size_t count = 0;
-    auto got = exchange(IPCTNL_MSG_CT_GET, NLM_F_REQUEST | NLM_F_DUMP, AF_UNSPEC, [](Encoder&) {}, [&](const nlmsghdr* message) {
-      const auto flow = decode_flow(message);
-      if (flow && count++ < most) each(*flow);
-    });
+    auto got = exchange(
+        IPCTNL_MSG_CT_GET, NLM_F_REQUEST | NLM_F_DUMP, AF_UNSPEC, [](Encoder&) {},
+        [&](const nlmsghdr* message) {
+          const auto flow = decode_flow(message);
+          if (flow && count++ < most) each(*flow);
+        });
     if (!got) return std::move(got).error().context("listing connections");
     if (count > most) return make_error(Code::exhausted, "listing connections: there are more than " + std::to_string(most));
     return {};
   }
 
   Status end(const Flow& flow) override {
-    auto got = exchange(IPCTNL_MSG_CT_DELETE, NLM_F_REQUEST | NLM_F_ACK, flow.original.source.is_v4() ? AF_INET : AF_INET6,
-                        [&](Encoder& out) {
-                          encode_tuple(out, flow.original);
-                          out.put_u32(CTA_ID, htonl(flow.id));
-                          const uint16_t zone = htons(flow.zone);
-                          if (flow.zone != 0) out.put(CTA_ZONE, &zone, sizeof zone);
-                        },
-                        [](const nlmsghdr*) {});
+    auto got = exchange(
+        IPCTNL_MSG_CT_DELETE, NLM_F_REQUEST | NLM_F_ACK, flow.original.source.is_v4() ? AF_INET : AF_INET6,
+        [&](Encoder& out) {
+          encode_tuple(out, flow.original);
+          out.put_u32(CTA_ID, htonl(flow.id));
+          const uint16_t zone = htons(flow.zone);
+          if (flow.zone != 0) out.put(CTA_ZONE, &zone, sizeof zone);
+        },
+        [](const nlmsghdr*) {});
     if (got) return {};
     if (got.error().sys == ENOENT) return make_error(Code::not_found, "the connection has ended by itself");
     return std::move(got).error().context("ending a connection");
@@ -135,7 +138,8 @@ class KernelConntrack final : public Conntrack {
           return true;
         }
         const Answer answer = decode_answer(message);
-        outcome = answer.err == 0 ? Status() : Status(errno_error(answer.reason.empty() ? "the kernel refused" : answer.reason, answer.err));
+        outcome = answer.err == 0 ? Status()
+                                  : Status(errno_error(answer.reason.empty() ? "the kernel refused" : answer.reason, answer.err));
         return false;
       });
     }

@@ -16,8 +16,8 @@ namespace firn::netlink {
 struct FlowTuple {
   Address source, destination;
   uint8_t protocol = 0;
-  uint16_t source_port = 0, destination_port = 0;      // tcp, udp, sctp
-  uint16_t icmp_id = 0;                                // icmp, icmpv6
+  uint16_t source_port = 0, destination_port = 0;  // tcp, udp, sctp
+  uint16_t icmp_id = 0;                            // icmp, icmpv6
   uint8_t icmp_type = 0, icmp_code = 0;
   bool operator==(const FlowTuple&) const = default;
 };
@@ -26,7 +26,7 @@ struct Flow {
   FlowTuple original;  // of the first packet, before any NAT
   // Who speaks with whom in truth: the source before source NAT, the destination behind destination NAT.
   FlowTuple real;
-  uint32_t id = 0;     // tells it from a later flow with the same tuple
+  uint32_t id = 0;  // tells it from a later flow with the same tuple
   uint16_t zone = 0;
 };
 
