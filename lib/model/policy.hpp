@@ -56,6 +56,7 @@ struct PolicyRule {
 // "tcp", "udp", "sctp", "icmp", "icmpv6" or "0".."255".
 Result<uint8_t> parse_protocol(std::string_view text);
 std::string protocol_name(uint8_t protocol);
+bool has_ports(uint8_t protocol);  // tcp, udp, sctp
 
 // Key: policy/namespaced/NAMESPACE/NAME (kind NetworkPolicy) or policy/global/NAME (kind GlobalNetworkPolicy).
 struct Policy {
@@ -109,6 +110,14 @@ struct PolicySettings {
   int log_rate = 10;   // packets a second and rule, 1..10000
   bool operator==(const PolicySettings&) const = default;
 };
+
+struct FailsafePort {
+  uint8_t protocol = 6;
+  uint16_t port = 0;
+  bool operator==(const FailsafePort&) const = default;
+};
+std::string to_string(const FailsafePort& port);
+Result<FailsafePort> parse_failsafe(std::string_view text);  // "22", "udp:53"
 
 std::string encode(const Policy&);
 std::string encode(const Namespace&);

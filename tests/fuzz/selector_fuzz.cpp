@@ -14,7 +14,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   auto again = Selector::parse(selector->text());
   if (!again || again->text() != selector->text()) std::abort();
-  for (const Labels& labels : {Labels{}, Labels{{"a", "b"}}, Labels{{"a", ""}, {"b", "web"}}, Labels{{"app", "web"}, {"has", "x"}}}) {
+  for (const Labels& labels :
+       {Labels{}, Labels{{"a", "b"}}, Labels{{"a", ""}, {"b", "web"}}, Labels{{"app", "web"}, {"has", "x"}}}) {
     if (again->matches(labels) != selector->matches(labels)) std::abort();
   }
   return 0;

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "lib/policy/check.hpp"
 #include "lib/policy/selector.hpp"
 
 namespace firn::policy {
@@ -21,27 +22,49 @@ std::string spelled(std::string_view text) {
 
 TEST(Selector, SelectsByLabels) {
   const Labels web = {{"app", "web"}, {"tier", "front-1"}, {"example.org/env", "prod"}, {"empty", ""}};
-  for (const char* yes : {"", "  ", "all()", "app == 'web'", "app==\"web\"", "app != 'db'", "has(tier)", "has(empty)", "empty == ''", "app in {'db', 'web'}",
-                          "app not in {'db'}", "tier starts with 'front'", "tier ends with '-1'", "tier contains 'ont'", "example.org/env == 'prod'",
-                          "!has(other)", "!(app == 'db' || has(other))", "app == 'web' && has(tier) && example.org/env in {'prod','stage'}",
-                          "app == 'db' || has(tier)", "app == 'db' && has(other) || has(tier)", "!app == 'db'", "!!has(app)", "app starts with ''",
+  for (const char* yes : {"",
+                          "  ",
+                          "all()",
+                          "app == 'web'",
+                          "app==\"web\"",
+                          "app != 'db'",
+                          "has(tier)",
+                          "has(empty)",
+                          "empty == ''",
+                          "app in {'db', 'web'}",
+                          "app not in {'db'}",
+                          "tier starts with 'front'",
+                          "tier ends with '-1'",
+                          "tier contains 'ont'",
+                          "example.org/env == 'prod'",
+                          "!has(other)",
+                          "!(app == 'db' || has(other))",
+                          "app == 'web' && has(tier) && example.org/env in {'prod','stage'}",
+                          "app == 'db' || has(tier)",
+                          "app == 'db' && has(other) || has(tier)",
+                          "!app == 'db'",
+                          "!!has(app)",
+                          "app starts with ''",
                           "!all() || all()"})
     EXPECT_TRUE(selects(yes, web)) << yes;
-  for (const char* no : {"!all()", "app == 'we'", "app == 'WEB'", "app != 'web'", "has(other)", "app not in {'db', 'web'}", "tier starts with 'ront'",
-                         "tier ends with 'front'", "tier contains 'back'", "app == 'db' && (has(other) || has(tier))", "empty != ''"})
+  for (const char* no : {"!all()", "app == 'we'", "app == 'WEB'", "app != 'web'", "has(other)", "app not in {'db', 'web'}",
+                         "tier starts with 'ront'", "tier ends with 'front'", "tier contains 'back'",
+                         "app == 'db' && (has(other) || has(tier))", "empty != ''"})
     EXPECT_FALSE(selects(no, web)) << no;
 }
 
 // As in Kubernetes: NotIn and != are true of what has not the label at all.
 TEST(Selector, OfALabelThatIsNotThereOnlyNotHolds) {
-  for (const char* yes : {"x != 'a'", "x not in {'a', 'b'}", "!has(x)", "!x == 'a'", "!x contains ''"}) EXPECT_TRUE(selects(yes, {})) << yes;
+  for (const char* yes : {"x != 'a'", "x not in {'a', 'b'}", "!has(x)", "!x == 'a'", "!x contains ''"})
+    EXPECT_TRUE(selects(yes, {})) << yes;
   for (const char* no : {"x == 'a'", "x == ''", "x in {'', 'a'}", "has(x)", "x starts with ''", "x ends with ''", "x contains ''"})
     EXPECT_FALSE(selects(no, {})) << no;
 }
 
 TEST(Selector, WordsOfTheGrammarMayBeLabels) {
   const Labels labels = {{"in", "a"}, {"not", "b"}, {"has", "c"}, {"all", "d"}, {"with", "e"}, {"starts", "f"}};
-  EXPECT_TRUE(selects("in in {'a'} && not not in {'a'} && has == 'c' && all == 'd' && starts starts with 'f' && has(with)", labels));
+  EXPECT_TRUE(
+      selects("in in {'a'} && not not in {'a'} && has == 'c' && all == 'd' && starts starts with 'f' && has(with)", labels));
 }
 
 TEST(Selector, HasOneSpelling) {
@@ -99,6 +122,17 @@ TEST(Selector, HasLimits) {
   std::string many = "a in{'1'";
   for (int i = 0; many.size() < 4000; ++i) many += ",'" + std::to_string(i) + "'";
   EXPECT_THAT(spelled(many + "}"), HasSubstr("4096 bytes"));
+}
+
+TEST(Selector, OfAPolicyIsToldWithItsPlace) {
+  model::Policy policy;
+  EXPECT_TRUE(check_selectors(policy).ok());
+  policy.egress.resize(2);
+  policy.egress[1].destination.namespace_selector = "team ==";
+  EXPECT_EQ(check_selectors(policy).error().message,
+            "/egress/1/destination/namespace_selector: column 8: expected a value in quotes, as 'web', found the end");
+  policy.selector = "a";
+  EXPECT_THAT(check_selectors(policy).error().message, HasSubstr("/selector: column 2: "));
 }
 
 }  // namespace
