@@ -57,7 +57,7 @@ void write_bird(json::Writer& w, const Bgp::View& view, bool supervised) {
 
 }  // namespace
 
-std::string Daemon::answer(std::string_view request) {
+std::optional<std::string> Daemon::answer(const control::Peer& peer, std::string_view request) {
   const auto document = json::Document::parse(request);
   if (!document) return failure(document.error());
   const auto op = document->root()["op"].string();
@@ -68,6 +68,8 @@ std::string Daemon::answer(std::string_view request) {
     auto reply = need(document->root());
     return reply ? *std::move(reply) : failure(reply.error());
   }
+  if (*op == "policy") return await_policy(peer.client, document->root());
+  if (*op == "counters") return counters(peer.client);
   if (*op == "routes") return bgp_routes();
   if (*op == "resync") {
     resync();
@@ -75,7 +77,7 @@ std::string Daemon::answer(std::string_view request) {
     w.begin_object().field("ok", true).field("pending", static_cast<uint64_t>(routes_.pending() + neighbours_.pending() + links_.pending() + forwards_.pending())).end_object();
     return std::move(w).take();
   }
-  return failure(make_error(Code::invalid, "unknown op \"" + *op + "\" (status, bgp, routes, need, resync)"));
+  return failure(make_error(Code::invalid, "unknown op \"" + *op + "\" (status, bgp, routes, need, policy, counters, resync)"));
 }
 
 std::string Daemon::status() {
