@@ -25,6 +25,26 @@ void write_counts(json::Writer& w, std::string_view name, const Driver<Kind>& dr
   w.field("unknownAttachment", static_cast<uint64_t>(driver.kept())).end_object();
 }
 
+void write_firewall(json::Writer& w, const Firewall& firewall) {
+  const Firewall::State state = firewall.state();
+  const auto counts = [&](std::string_view name, const nft::Table::Counts& of) {
+    w.key(name).begin_object().field("desired", static_cast<uint64_t>(of.desired)).field("actual", static_cast<uint64_t>(of.actual));
+    w.field("pending", static_cast<uint64_t>(of.pending)).end_object();
+  };
+  const std::string trouble = firewall.trouble();
+  w.field("on", firewall.is_on()).field("inPlace", firewall.is_on() && trouble.empty()).field_if("waitingFor", trouble);
+  w.field("policies", static_cast<uint64_t>(state.policies.policies)).field("fromCopy", state.from_copy);
+  counts("sets", state.table.sets);
+  counts("chains", state.table.chains);
+  counts("elements", state.table.elements);
+  w.field("transactions", state.table.transactions).field("replacements", state.table.replacements);
+  w.field("repairs", state.table.repairs).field("refusals", state.table.refusals);
+  w.field("setAside", static_cast<uint64_t>(state.table.aside)).field_if("setAsideWhy", state.table.why_aside);
+  w.field("lastTransactionMicroseconds", static_cast<int64_t>(state.table.last_transaction.count()));
+  w.field("held", state.held).field_if("holdTrouble", state.hold_trouble);
+  w.field("childStarts", state.child_starts).field("waiting", state.waiting);
+}
+
 std::string_view bird_state(const Bgp::View& view) {
   if (view.running) return "running";
   return view.configured ? to_string(view.bird.phase) : std::string_view("absent");
@@ -101,6 +121,9 @@ std::string Daemon::status() {
   if (!last_error_.empty()) {
     w.key("lastError").begin_object().field("message", last_error_).field("at", last_error_at_).end_object();
   }
+  w.key("policy").begin_object();
+  write_firewall(w, firewall_);
+  w.end_object();
   w.key("bird").begin_object();
   write_bird(w, view, bgp_.supervised());
   w.key("sessions").begin_array();

@@ -73,7 +73,7 @@ class Add {
     const endpoint::Spec spec = spec_of(record_, call_.config, routes_);
     auto attached = delegated() ? endpoint::complete(kernel_, netns_, spec) : endpoint::attach(kernel_, netns_, spec);
     if (!attached) return attach_fault(attached.error());
-    undo.add([this, &spec] { endpoint::discard(kernel_, netns_, spec); });
+    if (!delegated()) undo.add([this, &spec] { endpoint::discard(kernel_, netns_, spec); });
     if (auto open = await_policy(state_, call_.config, handle_); !open) return std::move(open).fault();
     undo.commit();
     CniResult result = result_of(record_, call_.config, spec, *attached);
