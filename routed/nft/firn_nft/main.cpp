@@ -180,7 +180,12 @@ bool serve(nft_ctx* context, const Request& request, uint32_t& owner_port, uint3
 
 }  // namespace
 
-int main() {
+int main(int argc, char** argv) {
+  if (argc > 1 && std::string_view(argv[1]) == "--version") return std::puts("firn-nft " FIRN_VERSION) < 0 ? 1 : 0;
+  if (struct stat about {}; argc > 1 || ::fstat(parent, &about) != 0 || !S_ISSOCK(about.st_mode)) {
+    std::fputs("firn-nft: it is started by firn-routed, which speaks to it over descriptor 3\n", stderr);
+    return 2;
+  }
   // With the end of its thread; who ended before this line has closed the socket.
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (!keep_net_admin_only()) return fail("giving up every capability but CAP_NET_ADMIN, which must be there");
