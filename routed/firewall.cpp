@@ -40,7 +40,8 @@ Firewall::Firewall(loop::Loop& loop, Log& log, const Clock& clock, const Config&
               [this](const Error& why) {
                 table_trouble_ = why.message;
                 ports_.failed("nftables", why);
-              }}) {}
+              }}),
+      flows_(loop, compute_, flow_ports()) {}
 
 void Firewall::start() {
   if (!is_on()) return;
@@ -53,14 +54,16 @@ void Firewall::start() {
 
 void Firewall::set_endpoint(const std::string& handle, const model::Endpoint* endpoint) {
   compute_.set_endpoint(handle, endpoint, true);
-  const auto old = interface_of_.find(handle);
-  if (old != interface_of_.end()) {
-    if (endpoint != nullptr && endpoint->host_ifname == old->second) return;
-    if (--interfaces_[old->second] == 0) interfaces_.erase(old->second);
-    interface_of_.erase(old);
+  const auto old = here_.find(handle);
+  if (old != here_.end()) {
+    if (endpoint != nullptr && endpoint->host_ifname == old->second.interface && endpoint->addresses == old->second.addresses) return;
+    flows_.gone(old->second.addresses);
+    flows_due_ = true;
+    if (--interfaces_[old->second.interface] == 0) interfaces_.erase(old->second.interface);
+    here_.erase(old);
   }
   if (endpoint == nullptr || endpoint->host_ifname.empty()) return;
-  interface_of_[handle] = endpoint->host_ifname;
+  here_[handle] = {endpoint->host_ifname, endpoint->addresses};
   ++interfaces_[endpoint->host_ifname];
 }
 
@@ -212,7 +215,10 @@ void Firewall::flush(bool known) {
   if (!is_on()) return remove_table();
   nft::Changes changes;
   compute_.take_changes(changes);
-  if (!changes.empty()) table_.want(changes);
+  if (!changes.empty()) {
+    table_.want(changes);
+    flows_due_ = true;
+  }
   // Without a name this host is part of no cluster yet: there are no policies.
   if (!table_.is_open() && known && (cluster_read_ || self_.empty())) {
     mark_node();
@@ -274,6 +280,22 @@ void Firewall::table_applied() {
   if (!held_) hold();
   group_links();
   answer_waiters();
+  if (std::exchange(flows_due_, false)) flows_.changed();
+}
+
+Flows::Ports Firewall::flow_ports() {
+  return {[this]() -> Result<std::set<Address>> {
+            const auto addresses = kernel_.addresses(0);
+            if (!addresses) return addresses.error();
+            std::set<Address> out;
+            for (const netlink::LinkAddress& one : *addresses) out.insert(one.address.address);
+            return out;
+          },
+          [this](const Error& why) { ports_.failed("connections", why); },
+          [this](size_t ended) {
+            flows_ended_ += ended;
+            log_.info(std::to_string(ended) + " connection(s) ended that a change forbids");
+          }};
 }
 
 void Firewall::child_started() {
@@ -385,7 +407,7 @@ void Firewall::list(std::function<void(Result<std::string>)> done) {
 }
 
 Firewall::State Firewall::state() const {
-  return {table_.state(), compute_.counts(), child_.starts(), held_, hold_trouble_, from_copy_, waiters_.size()};
+  return {table_.state(), compute_.counts(), child_.starts(), held_, hold_trouble_, from_copy_, waiters_.size(), flows_ended_};
 }
 
 }  // namespace firn::routed

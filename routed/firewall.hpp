@@ -27,6 +27,7 @@
 #include "lib/netlink/table_monitor.hpp"
 #include "routed/cluster/follower.hpp"
 #include "routed/config.hpp"
+#include "routed/flows.hpp"
 #include "routed/log.hpp"
 #include "routed/nft/child.hpp"
 #include "routed/nft/hold.hpp"
@@ -76,6 +77,7 @@ class Firewall {
     std::string hold_trouble;
     bool from_copy = false;  // the cluster's policies are those of an earlier run
     uint64_t waiting = 0;
+    uint64_t flows_ended = 0;  // connections that a change forbade
   };
   State state() const;
 
@@ -100,6 +102,7 @@ class Firewall {
   void mark_node();
   void group_links();
   void answer_waiters();
+  Flows::Ports flow_ports();
 
   loop::Loop& loop_;
   Log& log_;
@@ -110,6 +113,9 @@ class Firewall {
   nft::Child child_;
   nft::Table table_;
   policy::Compute compute_;
+  Flows flows_;
+  bool flows_due_ = false;  // the table changes: flows may be forbidden once it is in place
+  uint64_t flows_ended_ = 0;
   std::unique_ptr<netlink::TableMonitor> monitor_;
   loop::Handle monitor_watch_, save_timer_, hold_timer_;
 
@@ -120,8 +126,12 @@ class Firewall {
   bool held_ = false, holding_ = false, hold_impossible_ = false;
   bool marked_ = false;  // the node store has the mark
   std::string monitor_trouble_, table_trouble_, hold_trouble_;
+  struct Side {  // of an endpoint of this host
+    std::string interface;
+    std::vector<Address> addresses;
+  };
   std::map<std::string, size_t> interfaces_;  // of endpoints of this host
-  std::map<std::string, std::string> interface_of_;  // handle -> interface
+  std::map<std::string, Side> here_;          // by handle
   std::map<std::string, int> ungrouped_;      // veths with firn's alias that are in no group yet
   std::list<Waiter> waiters_;
 };

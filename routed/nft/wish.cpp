@@ -8,7 +8,7 @@ constexpr size_t longest = 120;  // nft's own limits: 128 bytes of a comment, 12
 
 bool plain(char c) {
   if ((c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9')) return true;
-  return std::string_view(" ._:/,=+@-").find(c) != std::string_view::npos;
+  return std::string_view(" ._:/,=+@-()!&|{}'<>").find(c) != std::string_view::npos;
 }
 
 }  // namespace
