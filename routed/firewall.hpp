@@ -63,6 +63,7 @@ class Firewall {
   bool is_on() const { return config_.policy; }
   // Why the table is not in place; "" when it is, or is not wished for.
   std::string trouble() const;
+  bool knows(const std::string& handle) const { return here_.contains(handle); }
   // The endpoint may talk: what it needs is in the kernel.
   bool is_open_for(const std::string& handle) const;
   // `done` is called once that is so, or after `patience` with the reason why not.

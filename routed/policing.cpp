@@ -58,6 +58,8 @@ std::optional<std::string> Daemon::await_policy(uint64_t client, json::Value roo
   hand_over_changes();
   firewall_.flush(intake_.complete() && !intake_.lost());
   if (firewall_.is_open_for(*handle)) return reply_of({}, true);
+  if (intake_.complete() && !intake_.lost() && !firewall_.knows(*handle))
+    return reply_of(make_error(Code::not_found, config_.state_dir + " has no attachment " + *handle), true);
   firewall_.wait(*handle, milliseconds(*patience),
                  [this, client](const Status& outcome) { control_->reply(client, reply_of(outcome, true)); });
   return std::nullopt;
