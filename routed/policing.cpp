@@ -46,14 +46,13 @@ std::string text_of(const Counters& counters, const std::map<std::string, std::s
 
 }  // namespace
 
-// The record is in the node store before the plugin asks: a look there, and the transaction for it is on its way.
+// The record is in the node store before the plugin asks: a look there first, for what is known may be an older attachment's.
 std::optional<std::string> Daemon::await_policy(uint64_t client, json::Value root) {
   auto handle = root["handle"].string();
   if (!handle) return reply_of(std::move(handle).error(), true);
   if (!firewall_.is_on()) return reply_of({}, false);
   const auto patience = root["wait"].integer_or(longest_wait, 0, longest_wait);
   if (!patience) return reply_of(patience.error(), true);
-  if (firewall_.is_open_for(*handle)) return reply_of({}, true);
   intake_.poll();
   hand_over_changes();
   firewall_.flush(intake_.complete() && !intake_.lost());
