@@ -11,7 +11,6 @@ namespace firn::model {
 
 namespace {
 
-constexpr std::string_view ports_annotation = "firn.io/ports";
 constexpr size_t max_named_ports = 64, max_failsafe = 100;
 
 struct ProtocolName {
@@ -46,6 +45,16 @@ std::string_view trimmed(std::string_view text) {
   const size_t first = text.find_first_not_of(' ');
   if (first == std::string_view::npos) return {};
   return text.substr(first, text.find_last_not_of(' ') - first + 1);
+}
+
+std::vector<std::string_view> listed(std::string_view text) {
+  std::vector<std::string_view> out;
+  while (!text.empty()) {
+    const size_t comma = std::min(text.find(','), text.size());
+    out.push_back(text.substr(0, comma));
+    text.remove_prefix(std::min(comma + 1, text.size()));
+  }
+  return out;
 }
 
 // "http=8080/tcp"; tcp is the default.
@@ -163,13 +172,21 @@ std::vector<NamedPort> named_ports_of(const Endpoint& endpoint) {
   std::vector<NamedPort> out;
   const auto annotation = endpoint.annotations.find(std::string(ports_annotation));
   if (annotation == endpoint.annotations.end()) return out;
-  std::string_view rest = annotation->second;
-  while (!rest.empty() && out.size() < max_named_ports) {
-    const size_t comma = std::min(rest.find(','), rest.size());
-    if (auto port = named_port(rest.substr(0, comma))) out.push_back(*std::move(port));
-    rest.remove_prefix(std::min(comma + 1, rest.size()));
+  for (const std::string_view part : listed(annotation->second)) {
+    if (out.size() == max_named_ports) break;
+    if (auto port = named_port(part)) out.push_back(*std::move(port));
   }
   return out;
+}
+
+Status check_named_ports(std::string_view text) {
+  const auto parts = listed(text);
+  if (parts.size() > max_named_ports)
+    return make_error(Code::invalid, "more than " + std::to_string(max_named_ports) + " named ports");
+  for (const std::string_view part : parts) {
+    if (!named_port(part)) return make_error(Code::invalid, shown(part) + " is no named port, as http=8080/tcp");
+  }
+  return {};
 }
 
 std::string encode(const Namespace& space) {

@@ -82,7 +82,7 @@ inline constexpr std::string_view namespace_name_label = "kubernetes.io/metadata
 inline constexpr std::string_view default_namespace = "default";
 // Of an endpoint that no runtime gave one: "default".
 std::string namespace_of(const Endpoint& endpoint);
-// Of the annotation "firn.io/ports": "http=8080/tcp,dns=53/udp". What is wrong in it is left out.
+// Of the annotation below: "http=8080/tcp,dns=53/udp". What is wrong in it is left out.
 struct NamedPort {
   std::string name;
   uint8_t protocol = 6;
@@ -90,6 +90,8 @@ struct NamedPort {
   bool operator==(const NamedPort&) const = default;
 };
 std::vector<NamedPort> named_ports_of(const Endpoint& endpoint);
+inline constexpr std::string_view ports_annotation = "firn.io/ports";
+Status check_named_ports(std::string_view text);  // of one that a person writes
 
 // Key: hostendpoint/NODE/NAME. An interface of the host itself; only global policies select it. Without one the host's own traffic
 // is none of firn's business.
