@@ -130,7 +130,7 @@ Status change_annotation(std::map<std::string, std::string>& annotations, std::s
   if (auto good = check_label(key, ""); !good) return good;
   if (value.size() > longest_annotation || std::any_of(value.begin(), value.end(), [](char c) { return c < ' ' || c > '~'; }))
     return make_error(Code::invalid, "an annotation has at most " + std::to_string(longest_annotation) + " printable characters");
-  if (key == model::ports_annotation) {
+  if (key == model::named_ports_annotation) {
     if (auto good = model::check_named_ports(value); !good) return std::move(good).error().context(key);
   }
   annotations[std::string(key)] = value;

@@ -168,9 +168,17 @@ std::string namespace_of(const Endpoint& endpoint) {
   return endpoint.pod_namespace.empty() ? std::string(default_namespace) : endpoint.pod_namespace;
 }
 
+std::string to_string(const std::vector<NamedPort>& ports) {
+  std::string out;
+  for (const NamedPort& port : ports) {
+    out += (out.empty() ? "" : ",") + port.name + "=" + std::to_string(port.port) + "/" + protocol_name(port.protocol);
+  }
+  return out;
+}
+
 std::vector<NamedPort> named_ports_of(const Endpoint& endpoint) {
   std::vector<NamedPort> out;
-  const auto annotation = endpoint.annotations.find(std::string(ports_annotation));
+  const auto annotation = endpoint.annotations.find(std::string(named_ports_annotation));
   if (annotation == endpoint.annotations.end()) return out;
   for (const std::string_view part : listed(annotation->second)) {
     if (out.size() == max_named_ports) break;
