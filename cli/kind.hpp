@@ -48,6 +48,7 @@ struct Kind {
   std::vector<std::string> table_heads() const;  // NAME first
   // As a person may write the object's name: without the scope it is in the default one.
   std::string full_name(const std::string& given) const;
+  // An error about the scope begins with its JSON pointer ("/namespace").
   std::function<Result<std::string>(const std::string& name)> key;
   // A strict source is one that a person wrote: it is also validated by what the commands of the noun validate with. An error
   // about one field begins with its JSON pointer.

@@ -134,7 +134,8 @@ class Form {
     }
     auto key = kind.key(object_.name);
     if (!key) {
-      fail("/metadata/name", key.error().message);
+      const auto [pointer, why] = split_pointer(key.error().message);
+      fail("/metadata" + (pointer.empty() ? "/name" : pointer), why);
     } else {
       object_.key = std::move(*key);
     }

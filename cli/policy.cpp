@@ -51,9 +51,9 @@ Result<Exit> list(const Context& context, const std::string& what, const std::st
   auto policies = policies_of(*world, what, interface);
   if (!policies) return std::move(policies).error();
   if (context.output == Output::yaml) return print_documents(context, *policies);
-  Table table({"ORDER", "KIND", "NAME", "SELECTS", "TYPES", "IN", "OUT"});
+  Table table({"NAME", "KIND", "ORDER", "SELECTS", "TYPES", "IN", "OUT"});
   for (const model::Policy& policy : *policies) {
-    table.add({std::to_string(policy.order), kind_of(policy).name, full_name(policy), selects_text(policy), types_text(policy),
+    table.add({full_name(policy), kind_of(policy).name, std::to_string(policy.order), selects_text(policy), types_text(policy),
                std::to_string(policy.ingress.size()), std::to_string(policy.egress.size())});
   }
   return context.print(encode_all(*policies), table,

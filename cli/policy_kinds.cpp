@@ -54,7 +54,7 @@ Kind network_policy_kind() {
   d.kind.keys = model::keys::namespaced_policies;
   d.kind.key = [](const std::string& name) -> Result<std::string> {
     const auto parts = parts_of(name);
-    if (auto good = model::check_object_name("namespace", parts.first); !good) return std::move(good).error();
+    if (auto good = model::check_object_name("/namespace: namespace", parts.first); !good) return std::move(good).error();
     if (auto good = model::check_long_name("policy", parts.second); !good) return std::move(good).error();
     return model::keys::policy(parts.first, parts.second);
   };
@@ -116,7 +116,7 @@ Kind host_endpoint_kind() {
   d.kind.keys = model::keys::host_endpoints;
   d.kind.key = [](const std::string& name) -> Result<std::string> {
     const auto parts = parts_of(name);
-    if (auto good = model::check_object_name("node", parts.first); !good) return std::move(good).error();
+    if (auto good = model::check_object_name("/node: node", parts.first); !good) return std::move(good).error();
     if (auto good = model::check_object_name("host endpoint", parts.second); !good) return std::move(good).error();
     return model::keys::host_endpoint(parts.first, parts.second);
   };

@@ -14,7 +14,7 @@ PROGRAMS = {"lib/cni/firn", "lib/cni/firn-ipam", "bin/firnctl", "sbin/firn-route
 UNIT = "lib/systemd/system/firn-routed.service"
 COMPLETION = "share/bash-completion/completions/firnctl"
 DOCUMENTS = {"README.md", "CHANGELOG.md", "LICENSE", "cni.md", "ipam.md", "bgp.md", "routing.md", "control.md", "firnctl.md",
-             "architecture.md", "cluster.md", "nodes.md", "objects.md", "performance.md", "troubleshooting.md", "cni/10-firn.conflist", "cni/10-firn-pools.conflist",
+             "architecture.md", "cluster.md", "nodes.md", "objects.md", "performance.md", "policy.md", "troubleshooting.md", "cni/10-firn.conflist", "cni/10-firn-pools.conflist",
              "cni/10-firn-dual-stack.conflist", "cni/podman-firn.conflist"}
 LAYOUT = PROGRAMS | {UNIT, COMPLETION} | {f"share/doc/firn/{name}" for name in DOCUMENTS}
 
