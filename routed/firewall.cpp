@@ -41,6 +41,7 @@ Firewall::Firewall(loop::Loop& loop, Log& log, const Clock& clock, const Config&
                 table_trouble_ = why.message;
                 ports_.failed("nftables", why);
               }}),
+      counters_(child_, clock, std::string(table_name)),
       flows_(loop, compute_, flow_ports()) {}
 
 void Firewall::start() {
@@ -402,8 +403,10 @@ void Firewall::answer_waiters() {
   }
 }
 
-void Firewall::list(std::function<void(Result<std::string>)> done) {
-  child_.run(nft::Request::list, "list table inet " + std::string(table_name) + "\n", std::move(done));
+std::map<std::string, std::string> Firewall::handles() const {
+  std::map<std::string, std::string> out;
+  for (const auto& [handle, side] : here_) out.emplace(side.interface, handle);
+  return out;
 }
 
 Firewall::State Firewall::state() const {
