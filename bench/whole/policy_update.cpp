@@ -164,7 +164,8 @@ double iptables_restore(const test::NetnsFixture& netns, size_t policies, size_t
     out << "*filter\n:FORWARD ACCEPT [0:0]\n";
     for (size_t i = 0; i < policies; ++i) out << ":P" << i << " - [0:0]\n";
     for (size_t i = 0; i < members; ++i) {
-      out << "-A P" << i % policies << " -s " << member_address(i).to_string() << " -p tcp -m multiport --dports 80,443 -j ACCEPT\n";
+      out << "-A P" << i % policies << " -s " << member_address(i).to_string()
+          << " -p tcp -m multiport --dports 80,443 -j ACCEPT\n";
     }
     for (size_t i = 0; i < policies; ++i) out << "-A FORWARD -o firn" << i % 250 << " -j P" << i << "\n";
     out << "COMMIT\n";
