@@ -95,6 +95,7 @@ class Daemon {
   std::optional<Error> listen();
 
   Result<std::string> need(json::Value root);
+  std::string pools_copied();
   void finish_need(const std::string& name, const std::string& pool, const Result<model::Claim>& claim);
   void borrow(const std::string& name, const std::string& pool, const std::string& why);
   void answer_asks();

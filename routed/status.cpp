@@ -68,6 +68,7 @@ std::string Daemon::answer(std::string_view request) {
     auto reply = need(document->root());
     return reply ? *std::move(reply) : failure(reply.error());
   }
+  if (*op == "pools") return pools_copied();
   if (*op == "routes") return bgp_routes();
   if (*op == "resync") {
     resync();
@@ -75,7 +76,7 @@ std::string Daemon::answer(std::string_view request) {
     w.begin_object().field("ok", true).field("pending", static_cast<uint64_t>(routes_.pending() + neighbours_.pending() + links_.pending() + forwards_.pending())).end_object();
     return std::move(w).take();
   }
-  return failure(make_error(Code::invalid, "unknown op \"" + *op + "\" (status, bgp, routes, need, resync)"));
+  return failure(make_error(Code::invalid, "unknown op \"" + *op + "\" (status, bgp, routes, need, pools, resync)"));
 }
 
 std::string Daemon::status() {

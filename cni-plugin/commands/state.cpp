@@ -56,7 +56,7 @@ Result<Prefix> State::claim(const model::Pool& pool, model::Use use, const std::
     auto cluster = kv::open_sqlite(options);
     if (!cluster) {
       if (!cluster.error().is(Code::not_found)) return std::move(cluster).error();
-      if (::access((directory_ + "/cluster.json").c_str(), F_OK) == 0) {
+      if (is_of_many()) {
         source_ = daemon_blocks(*store_, daemon_socket_);
         return source_(pool, use, wanted);
       }
@@ -72,7 +72,23 @@ Result<Prefix> State::claim(const model::Pool& pool, model::Use use, const std::
   return source_(pool, use, wanted);
 }
 
+bool State::is_of_many() const { return ::access((directory_ + "/cluster.json").c_str(), F_OK) == 0; }
+
 Outcome<std::vector<model::Pool>> State::pools(const std::vector<std::string>& names) {
+  auto found = pools_here(names);
+  const bool missing = found ? found->empty() : found.fault().code == FaultCode::invalid_config;
+  if (!missing || !is_of_many()) return found;
+  // The copy may be older than the pool, as on a host that has just started: only who copies knows.
+  if (const auto copied = await_pools(daemon_socket_); !copied) {
+    const std::string what = found ? "/ipam: there is no pool" : found.fault().message;
+    return fault(FaultCode::try_again,
+                 what + " on this host, whose copy of the cluster's pools may be old: " + copied.error().message,
+                 "see 'firnctl status', then try again");
+  }
+  return pools_here(names);
+}
+
+Outcome<std::vector<model::Pool>> State::pools_here(const std::vector<std::string>& names) {
   std::vector<model::Pool> out;
   if (names.empty()) {
     auto all = store_->range(model::keys::pools);
