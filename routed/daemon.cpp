@@ -66,7 +66,7 @@ Status Daemon::start() {
   auto cluster =
       ClusterThread::start(config_.state_dir, config_.node_life, [this](ClusterThread::Function fn) { loop_.post(std::move(fn)); },
                            {[this](const ClusterUpdate& update) { take_update(update); }, [this] { take_cluster_state(); },
-                            [this](const ipam::GraceTerms& terms, int64_t began) { take_beat(terms, began); }});
+                            [this](const ipam::GraceTerms& terms, const ipam::Moment& began) { take_beat(terms, began); }});
   if (!cluster) return std::move(cluster).error();
   cluster_ = *std::move(cluster);
   if (auto started = intake_.start(); !started) return started;

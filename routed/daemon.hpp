@@ -81,7 +81,7 @@ class Daemon {
   void learn_identity();
   void keep_fence();
   void note_lost_nodes();
-  void take_beat(const ipam::GraceTerms& terms, int64_t began);
+  void take_beat(const ipam::GraceTerms& terms, const ipam::Moment& began);
   void remove_overdue_nodes();
   void settle(bool all);
   void take_settled(const ipam::Settled& settled, bool all);
@@ -146,7 +146,7 @@ class Daemon {
   bool bgp_due_ = true;       // what BGP goes by has changed
   bool trim_due_ = false;     // a whole listing was taken in
   ipam::GraceTerms terms_;    // of the last beat
-  int64_t beat_began_ = 0;
+  ipam::Moment beat_began_;
   bool promising_ = false;    // a job that changes the promise is on its way
   bool removing_ = false;     // one that removes a node
   struct Watched {

@@ -169,10 +169,14 @@ struct Lost {
   bool operator==(const Lost&) const = default;
 };
 
-// Node store, key: fence. From that time on (0: now) nothing is leased from the cluster's pools on this host.
+// Node store, key: fence. From that time on (0: now) nothing is leased from the cluster's pools on this host. One that a beat set
+// has the time of that beat and what the other clock (Clock::boot_seconds, in that boot) says when it comes.
 struct Fence {
   int64_t from = 0;
   std::string why;
+  int64_t beat = 0;
+  std::string boot_id = {};
+  int64_t boot_from = 0;
   bool operator==(const Fence&) const = default;
 };
 

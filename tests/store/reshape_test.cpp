@@ -296,7 +296,7 @@ TEST_P(ReshapeTest, ALoanLivesThroughASplitAndAMergeAndIsGivenBack) {
   auto b = host("b");
   ASSERT_TRUE(ask_for_address(*cluster, {"b"}, "web", {"a"}, 0).ok());
   const model::Ask ask{"a", "b", "web", 0};
-  const auto lent = set_aside(*a->node, ask, clock.unix_seconds(), clock.unix_seconds());
+  const auto lent = set_aside(*a->node, ask, clock.unix_seconds(), moment(clock, "boot-1"));
   ASSERT_TRUE(lent.ok() && *lent);
   ASSERT_TRUE(lend(*cluster, {"a"}, ask, *lent, 1).ok());
   ASSERT_TRUE(b->follow().ok());

@@ -49,6 +49,8 @@ TEST(Records, RoundTrip) {
   e.annotations = {{"example.org/x", "line\nbreak"}};
   round_trip(e, decode_endpoint);
   round_trip(ClusterSettings{.node_grace = 3600}, decode_cluster_settings);
+  round_trip(Fence{.from = 100, .why = "removed"}, decode_fence);
+  round_trip(Fence{.from = 100, .why = "late", .beat = 40, .boot_id = "b", .boot_from = 70}, decode_fence);
   round_trip(Promise{.node = "n1", .generation = 7, .grace = 3600}, decode_promise);
   round_trip(Node{.name = "n1", .machine_id = "m", .addresses = {address("192.0.2.1")}, .labels = {{"a", "b"}}, .as_number = 65001, .joined_at = 1}, decode_node);
   BgpPeer p;
