@@ -57,7 +57,7 @@ Daemon::Daemon(loop::Loop& loop, Log& log, const Clock& clock, const Config& con
       bgp_(loop, log, clock, config.bird, config.run_dir,
            {[this] { return compute_.blocks(); },
             [this](const std::string& key, const std::string& value) { put_record(key, value); },
-            [this] { bgp_.update(remote_.records(), self_.name); }}),
+            [this] { bgp_.update(remote_.records(), self_.name); }, [this] { return remote_.records(); }}),
       started_at_(clock.unix_seconds()) {}
 
 Status Daemon::start() {

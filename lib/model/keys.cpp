@@ -51,6 +51,7 @@ std::string bgp_community(std::string_view name) { return join(bgp_communities, 
 std::string bgp_prefix(const Prefix& cidr) { return join(bgp_prefixes, prefix_key(cidr)); }
 std::string bgp_ready(std::string_view node) { return join(bgp_readies, node); }
 std::string bgp_status(std::string_view node) { return join(bgp_statuses, node); }
+std::string drain_report(std::string_view node) { return join(drain_reports, node); }
 
 std::string blocks_of(Use use, std::string_view pool) { return block_key(blocks, use, pool); }
 std::string block(Use use, std::string_view pool, const Prefix& prefix) { return blocks_of(use, pool) + prefix_key(prefix); }

@@ -28,6 +28,7 @@ inline constexpr std::string_view bgp_readies = "bgp/ready/";
 inline constexpr std::string_view bgp_settings = "bgp/settings";
 inline constexpr std::string_view bgp_topology = "bgp/topology";
 inline constexpr std::string_view bgp_statuses = "status/bgp/";
+inline constexpr std::string_view drain_reports = "status/drain/";
 std::string pool(std::string_view name);
 std::string reservation(const Prefix& cidr);
 std::string claim(std::string_view pool, const Prefix& prefix);
@@ -46,6 +47,7 @@ std::string bgp_community(std::string_view name);
 std::string bgp_prefix(const Prefix& cidr);
 std::string bgp_ready(std::string_view node);
 std::string bgp_status(std::string_view node);
+std::string drain_report(std::string_view node);
 
 // Node store. pool/ and reservation/ are copies of the cluster's, plus node-only pools.
 inline constexpr std::string_view node_identity = "self";  // value: the node's name; absent before `firnctl init`

@@ -11,8 +11,8 @@ namespace {
 
 namespace keys = model::keys;
 
-constexpr std::array followed{keys::pools,  keys::reservations,      keys::claims, keys::nodes, keys::beats,
-                              keys::losses, keys::bgp};
+constexpr std::array followed{keys::pools, keys::reservations, keys::claims, keys::nodes,
+                              keys::beats, keys::losses,       keys::bgp,    keys::drain_reports};
 // Reading more keys than that one by one costs more than a listing.
 constexpr size_t most_single_reads = 64;
 

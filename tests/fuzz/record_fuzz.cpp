@@ -33,7 +33,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace firn::model;
   if (size == 0) return 0;
   const std::string_view text(reinterpret_cast<const char*>(data) + 1, size - 1);
-  switch (data[0] % 17) {
+  switch (data[0] % 18) {
     case 0: round_trip(text, decode_pool); break;
     case 1: round_trip(text, decode_reservation); break;
     case 2: round_trip(text, decode_block); break;
@@ -50,7 +50,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     case 13: round_trip(text, decode_bgp_ready); break;
     case 14: round_trip(text, decode_cluster_settings); break;
     case 15: round_trip(text, decode_promise); break;
-    default: round_trip(text, decode_bgp_status); break;
+    case 16: round_trip(text, decode_bgp_status); break;
+    default: round_trip(text, decode_drain_report); break;
   }
   return 0;
 }

@@ -202,6 +202,21 @@ TEST_F(Bird, ADrainIsAnnouncedAndThenWithdrawnWithoutAFlap) {
   EXPECT_EQ(host.session("one")->since, since);
 }
 
+TEST_F(Bird, ANeighbourThatIsDrainedIsRecognisedByAllItsRoutes) {
+  const Router one(router1, "10.0.1.2",
+                   "protocol static leaving { ipv4; route 10.200.0.0/24 blackhole { bgp_community.add((65535,0)); }; }\n"
+                   "protocol static staying { ipv4; route 10.201.0.0/24 blackhole; }\n" +
+                       router_session("h", "10.0.1.1"));
+  host.config.peers = {peer("one", "10.0.1.2")};
+  host.want();
+  ASSERT_TRUE(host.until([&] { return has_route(host.netns, "10.200.0.0/24") && has_route(host.netns, "10.201.0.0/24"); }))
+      << host.why();
+  EXPECT_FALSE(host.supervisor->says_farewell(protocol_of("one")).value());
+  one.ask("disable staying");
+  EXPECT_TRUE(host.until([&] { return host.supervisor->says_farewell(protocol_of("one")).value(); }));
+  EXPECT_TRUE(has_route(host.netns, "10.200.0.0/24"));
+}
+
 // Two hosts and a reflector of the cluster's own, each with real BIRD: the third announces what the first has, and nothing of its
 // own.
 TEST_F(Bird, AnotherHostIsBelievedInThePoolsAlone) {

@@ -258,6 +258,8 @@ TEST_F(NodesTest, AHostThatWasCutOffForTheGraceGoesOnWhenNobodyTookItsBlocks) {
   set_grace(6);
   ASSERT_TRUE(leases(a, "one"));
   ASSERT_TRUE(eventually([&] { return promised("a") == 6; }));
+  EXPECT_THAT(good(a, {"node", "show", "a"}), HasSubstr("leases nothing from 6 s after its last beat on"));
+  EXPECT_THAT(good(a, {"node", "show", "a", "-o", "json"}), HasSubstr("\"promised_grace\": 6"));
   etcd_.kill();
   EXPECT_TRUE(refuses(a, "the grace of nodes"));
   EXPECT_THAT(a.blocks(), testing::Contains("10.44.0.0/29"));

@@ -108,6 +108,8 @@ TEST(Records, RoundTrip) {
   round_trip(drained, decode_node);
   BgpStatus status{"a", 5, "running", "", "mesh", true, "none", 3, {{"peer", "tor-a", "192.0.2.1", 65000, "Active", 4, 1, 2, 3, "why"}}};
   round_trip(status, decode_bgp_status);
+  round_trip(DrainReport{"a", {{"b", 5}}, {}}, decode_drain_report);
+  round_trip(DrainReport{"a", {}, DrainReport::Own{7, true, {"b"}, {"c"}, {"tor-a"}}}, decode_drain_report);
 }
 
 TEST(Records, CommunitiesAreSpelledOneWay) {
