@@ -88,6 +88,7 @@ class Daemon {
   void watch_pools();
   void claim_ahead();
   void take_claims(const ClaimsOutcome& outcome);
+  void note_exhausted(const std::vector<Shortage>& pools);
   void give_back();
   void begin_boot();
   Publisher::Ports publisher_ports();

@@ -5,6 +5,7 @@
 #include "cni-plugin/commands/daemon_blocks.hpp"
 #include "ipam/claims.hpp"
 #include "ipam/node_store.hpp"
+#include "ipam/shortage.hpp"
 #include "lib/base/file.hpp"
 #include "lib/kv/sqlite/sqlite_store.hpp"
 #include "lib/model/keys.hpp"
@@ -112,5 +113,7 @@ Outcome<std::vector<model::Pool>> State::pools_here(const std::vector<std::strin
   }
   return out;
 }
+
+Result<bool> State::is_low(const model::Pool& pool, model::Use use) { return ipam::is_low(*store_, {pool.name, use}); }
 
 }  // namespace firn::cni

@@ -24,6 +24,8 @@ class State {
   // Pools with these names, in this order; without names all that a network may use by default. On a host of many one that is
   // not in the node store is waited for while firn-routed still copies pools there.
   Outcome<std::vector<model::Pool>> pools(const std::vector<std::string>& names);
+  // As ipam::is_low().
+  Result<bool> is_low(const model::Pool& pool, model::Use use);
 
  private:
   State() = default;

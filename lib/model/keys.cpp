@@ -57,6 +57,7 @@ std::string blocks_of(Use use, std::string_view pool) { return block_key(blocks,
 std::string block(Use use, std::string_view pool, const Prefix& prefix) { return blocks_of(use, pool) + prefix_key(prefix); }
 std::string available_of(Use use, std::string_view pool) { return block_key("available/", use, pool); }
 std::string available(Use use, std::string_view pool, const Prefix& prefix) { return available_of(use, pool) + prefix_key(prefix); }
+std::string low(Use use, std::string_view pool) { return std::string(lows).append(to_string(use)).append("/").append(pool); }
 std::string returned_block(const Prefix& prefix) { return join(returned, prefix_key(prefix)); }
 std::string lease(const Address& address) { return join(leases, address_key(address)); }
 std::string endpoint(std::string_view handle) { return join(endpoints, handle); }

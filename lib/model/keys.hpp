@@ -62,6 +62,8 @@ inline constexpr std::string_view endpoints = "endpoint/";
 inline constexpr std::string_view ownership = "ownership";
 inline constexpr std::string_view returned = "returned/";  // blocks on their way back to the cluster
 std::string returned_block(const Prefix& prefix);
+inline constexpr std::string_view lows = "low/";  // pools of which no further block is to be had
+std::string low(Use use, std::string_view pool);
 std::string block(Use use, std::string_view pool, const Prefix& prefix);
 std::string blocks_of(Use use, std::string_view pool);
 // Present while the block has at least one free address: the allocator looks at these alone. The value is a hint (docs/ipam.md).

@@ -44,6 +44,7 @@ struct Pool {
   bool cross_subnet = false;  // vxlan: encapsulate only where there is no shared layer 2
   bool advertise = true;      // blocks are announced over BGP
   bool strict = false;        // a host never borrows an address of another host's block
+  bool status_when_low = false;               // CNI STATUS fails on a host that has no spare block of it and can claim none
   std::optional<Prefix> shrinking_to = {};    // the part that stays: outside of it nothing is leased or claimed any more
   std::vector<std::string> moving_from = {};  // claims inside `cidr` are still under these pools' names: no new ones meanwhile
   int overhead = 0;           // in the node store's copy alone: bytes that a packet may grow by between hosts

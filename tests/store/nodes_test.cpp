@@ -372,6 +372,31 @@ TEST_F(NodesTest, APoolIsUnknownOnlyOnceTheClusterWasRead) {
   }));
 }
 
+TEST_F(NodesTest, StatusFailsOnceNoSpareBlockIsToBeHadIfThePoolWantsThat) {
+  make_two("10.44.0.0/28");
+  ClusterHost& a = *hosts_["a"];
+  const SystemClock clock;
+  const auto code = [&] {
+    cni::Call call{{}, {}, clock};
+    call.config.name = "app";
+    call.config.state_dir = a.state();
+    call.config.daemon_socket = a.socket();
+    const auto answer = cni::status(call);
+    return answer.ok() ? 0 : static_cast<int>(answer.fault().code);
+  };
+  a.start();
+  for (int i = 0; i < 9; ++i) ASSERT_TRUE(leases(a, "c" + std::to_string(i)));
+  EXPECT_EQ(code(), 0) << "nobody asked for it";
+  good(a, {"pool", "set", "web", "--status-when-low"});
+  EXPECT_TRUE(eventually([&] { return code() == 51; }));
+  ASSERT_TRUE(a.release("c8"));
+  EXPECT_TRUE(eventually([&] { return code() == 0; })) << "a block is free again";
+  ASSERT_TRUE(leases(a, "c8"));
+  EXPECT_TRUE(eventually([&] { return code() == 51; }));
+  good(a, {"pool", "resize", "web", "10.44.0.0/27"});
+  EXPECT_TRUE(eventually([&] { return code() == 0; })) << "there are blocks to claim";
+}
+
 // The first container of a pool on a host: nothing is claimed ahead, the plugin asks.
 TEST_F(NodesTest, AnAttachGetsABlockWhenTheHostHasNone) {
   make_two("10.44.0.0/28");

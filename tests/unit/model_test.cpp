@@ -24,7 +24,17 @@ void round_trip(const T& record, Decode decode) {
 
 TEST(Records, RoundTrip) {
   round_trip(Pool{.name = "web", .cidr = prefix("10.0.0.0/16"), .block_size = 26, .node_selector = {{"rack", "a"}}, .disabled = true}, decode_pool);
-  round_trip(Pool{.name = "far", .cidr = prefix("10.1.0.0/16"), .block_size = 26, .node_selector = {}, .mode = RoutingMode::vxlan, .cross_subnet = true, .advertise = false, .strict = true, .overhead = 50}, decode_pool);
+  round_trip(Pool{.name = "far",
+                  .cidr = prefix("10.1.0.0/16"),
+                  .block_size = 26,
+                  .node_selector = {},
+                  .mode = RoutingMode::vxlan,
+                  .cross_subnet = true,
+                  .advertise = false,
+                  .strict = true,
+                  .status_when_low = true,
+                  .overhead = 50},
+             decode_pool);
   round_trip(Pool{.name = "near", .cidr = prefix("10.2.0.0/16"), .block_size = 26, .node_selector = {}, .mode = RoutingMode::direct}, decode_pool);
   round_trip(Pool{.name = "less", .cidr = prefix("10.3.0.0/16"), .block_size = 26, .node_selector = {}, .shrinking_to = prefix("10.3.0.0/17"), .moving_from = {"a", "b"}}, decode_pool);
   round_trip(Reservation{.cidr = prefix("10.0.0.0/30"), .note = "routers \"a\""}, decode_reservation);
