@@ -97,6 +97,7 @@ Status await_pools(const std::string& socket, milliseconds patience) {
     if (!answer->working && answer->why.empty()) return {};
     if (!answer->working) return make_error(Code::unavailable, answer->why);
     if (Clock::now() > until) return make_error(Code::unavailable, "firn-routed is still reading the cluster");
+    // Sleeps because the daemon answers questions and sends nothing by itself.
     std::this_thread::sleep_for(look_again);
   }
 }
