@@ -180,8 +180,13 @@ Result<std::optional<bird::Rendered>> Bgp::wanted(kv::Store& cluster, const std:
 }
 
 void Bgp::update(kv::Store* cluster, const std::string& node_name) {
-  if (cluster == nullptr || node_name.empty()) {
+  if (node_name.empty()) {
     reason_ = "this host is not part of a cluster yet (firnctl init)";
+    return;
+  }
+  if (cluster == nullptr) {
+    reason_ =
+        "the cluster store, which says who the peers are, has not been read yet; 'firnctl cluster status' shows whether it answers";
     return;
   }
   auto rendered = wanted(*cluster, node_name);

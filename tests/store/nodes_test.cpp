@@ -207,6 +207,10 @@ TEST_F(NodesTest, AttachesGoOnWithoutEtcdAndClaimsAfterwards) {
   int leased = 1;
   while (a.lease("c" + std::to_string(leased)).ok()) ++leased;
   EXPECT_EQ(leased, 16) << "all of both blocks";
+  // A daemon that starts now knows who it is, and says what it waits for.
+  a.stop();
+  a.start();
+  EXPECT_TRUE(eventually([&] { return a.ctl({"bgp", "status"}).out.find("has not been read yet") != std::string::npos; }));
   etcd_.start();
   etcd_.wait_healthy();
   EXPECT_TRUE(leases(a, "more"));
