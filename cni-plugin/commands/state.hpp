@@ -26,6 +26,8 @@ class State {
   Outcome<std::vector<model::Pool>> pools(const std::vector<std::string>& names);
   // As ipam::is_low().
   Result<bool> is_low(const model::Pool& pool, model::Use use);
+  // firn-routed keeps policy in this host's kernel, or did when it last ran.
+  Result<bool> has_policy();
 
  private:
   State() = default;

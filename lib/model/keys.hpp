@@ -64,6 +64,8 @@ inline constexpr std::string_view returned = "returned/";  // blocks on their wa
 std::string returned_block(const Prefix& prefix);
 inline constexpr std::string_view lows = "low/";  // pools of which no further block is to be had
 std::string low(Use use, std::string_view pool);
+// Present while firn-routed keeps policy in this host's kernel: without it a new container has no verdict and is shut.
+inline constexpr std::string_view policy_active = "policy/active";
 std::string block(Use use, std::string_view pool, const Prefix& prefix);
 std::string blocks_of(Use use, std::string_view pool);
 // Present while the block has at least one free address: the allocator looks at these alone. The value is a hint (docs/ipam.md).

@@ -16,6 +16,8 @@ namespace firn::netlink {
 inline constexpr uint8_t route_protocol = 241;
 // Devices waiting for their deletion (IFLA_GROUP). "firn" in ASCII, so that nobody else's number is hit by accident.
 inline constexpr uint32_t dead_group = 0x6669726e;
+// Host sides of containers, from the message that makes them: how the rules of firn's table know them, whatever their names ("firl").
+inline constexpr uint32_t live_group = 0x6669726c;
 
 // What a vxlan link is made of (RFC 7348). The kernel changes none of these on a link that lives: delete it and make another.
 struct Vxlan {
@@ -93,7 +95,7 @@ struct Forward {
   bool operator==(const Forward&) const = default;
 };
 
-// ip link add NAME address MAC mtu MTU type veth peer name PEER address MAC netns FD. Both sides down.
+// ip link add NAME address MAC mtu MTU group GROUP type veth peer name PEER address MAC netns FD. Both sides down.
 // The kernel takes no alias at creation: give it to the SetLink that follows (one batch, once index_of() has told the index).
 struct CreateVeth {
   std::string name;
@@ -102,6 +104,7 @@ struct CreateVeth {
   Mac peer_mac;
   int peer_netns_fd = -1;  // -1: the same namespace
   int mtu = 1500;
+  uint32_t group = 0;      // of NAME alone
 };
 // ip link add NAME address MAC mtu MTU type vxlan id VNI dstport PORT local ADDRESS nolearning; ip link set NAME up
 struct CreateVxlan {
