@@ -306,6 +306,21 @@ TEST_P(ReshapeTest, WhatTheDaemonGivesBackIsLeftToIt) {
   EXPECT_THAT(claims_in(*below), IsEmpty());
 }
 
+TEST_P(ReshapeTest, ABlockOnItsWayBackIsGivenUpUnderItsNewName) {
+  ASSERT_TRUE(create_pool(*cluster, make_pool("web", "10.0.0.0/24", 26)).ok());
+  ASSERT_TRUE(claim_block(*cluster, {"a"}, "web", routed, ip("10.0.0.192"), 1).ok());
+  auto a = host("a");
+  ASSERT_TRUE(mark_unused(*a->node, *select_blocks(*a->node, false), "a", clock.unix_seconds()).ok());
+  ASSERT_TRUE(split_pool(*cluster, "web", {{"web", {}}, {"far", {}}}).ok());
+  ASSERT_EQ(claims_in(*below).at(0).pool, "far");
+  const auto given = give_up(*cluster, *mark_closed(*cluster, *a->node, "a", clock.unix_seconds()));
+  ASSERT_EQ(given.given.size(), 1u);
+  EXPECT_THAT(claims_in(*below), IsEmpty());
+  ASSERT_TRUE(forget(*a->node, given.given).ok());
+  ASSERT_TRUE(a->follow().ok());
+  EXPECT_THAT(keys_below(*a->node, "block/"), IsEmpty());
+}
+
 TEST_P(ReshapeTest, ALoanLivesThroughASplitAndAMergeAndIsGivenBack) {
   ASSERT_TRUE(create_pool(*cluster, make_pool("web", "10.0.0.0/24", 26)).ok());
   ASSERT_TRUE(claim_block(*cluster, {"a"}, "web", routed, ip("10.0.0.129"), 1).ok());
