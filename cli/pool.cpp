@@ -62,26 +62,28 @@ std::string state(const model::Pool& pool) {
   return out;
 }
 
-// How its blocks are reached from other hosts: "vxlan cross-subnet", "bgp", "direct no-advertise".
+// How its blocks are reached from other hosts, and what else is set: "vxlan cross-subnet", "bgp", "direct no-advertise".
 std::string routing(const model::Pool& pool) {
   std::string out(to_string(pool.mode));
   if (pool.cross_subnet) out += " cross-subnet";
   if (!pool.advertise) out += " no-advertise";
   if (pool.strict) out += " strict";
+  if (pool.status_when_low) out += " status-when-low";
   return out;
 }
 
 // Settings that create and set share; what is not given stays as it is.
 struct Settings {
   std::optional<model::RoutingMode> mode;
-  std::optional<bool> cross_subnet, advertise, strict;
+  std::optional<bool> cross_subnet, advertise, strict, status_when_low;
   std::optional<Labels> selector;
-  bool empty() const { return !mode && !cross_subnet && !advertise && !strict && !selector; }
+  bool empty() const { return !mode && !cross_subnet && !advertise && !strict && !status_when_low && !selector; }
   void apply_to(model::Pool& pool) const {
     pool.mode = mode.value_or(pool.mode);
     pool.cross_subnet = cross_subnet.value_or(pool.cross_subnet);
     pool.advertise = advertise.value_or(pool.advertise);
     pool.strict = strict.value_or(pool.strict);
+    pool.status_when_low = status_when_low.value_or(pool.status_when_low);
     if (selector) pool.node_selector = *selector;
   }
 };
@@ -97,6 +99,8 @@ void take_settings(Command& verb, Settings& settings) {
       .toggle("cross-subnet", "vxlan: encapsulate only between hosts that share no layer 2", settings.cross_subnet)
       .toggle("advertise", "Announce its blocks over BGP (default)", settings.advertise)
       .toggle("strict", "Hosts lease from their own blocks alone", settings.strict)
+      .toggle("status-when-low", "CNI STATUS fails (51) on hosts without a spare block of it that can claim none",
+              settings.status_when_low)
       .option("--node-selector", "K=V,...", "Only nodes with these labels take new blocks; '' for every node",
               take_selector(settings.selector));
 }

@@ -109,6 +109,7 @@ std::string encode(const Pool& pool) {
   if (pool.cross_subnet) w.field("cross_subnet", true);
   if (!pool.advertise) w.field("advertise", false);
   if (pool.strict) w.field("strict", true);
+  if (pool.status_when_low) w.field("status_when_low", true);
   if (pool.shrinking_to) w.field("shrinking_to", pool.shrinking_to->to_string());
   if (!pool.moving_from.empty()) {
     w.key("moving_from").begin_array();
@@ -135,6 +136,7 @@ Result<Pool> decode_pool(Source source) {
     pool.cross_subnet = f.flag_or("cross_subnet", false);
     pool.advertise = f.flag_or("advertise", true);
     pool.strict = f.flag_or("strict", false);
+    pool.status_when_low = f.flag_or("status_when_low", false);
     if (root["shrinking_to"].present()) {
       pool.shrinking_to = f.prefix("shrinking_to");
       require(f, pool.cidr.contains(*pool.shrinking_to), "/shrinking_to: is not inside /cidr");
