@@ -13,6 +13,7 @@
 
 #include "lib/addr/addr.hpp"
 #include "lib/base/result.hpp"
+#include "lib/model/ports.hpp"
 
 namespace firn::model {
 
@@ -117,6 +118,8 @@ struct Endpoint {
   int64_t created_at = 0;
   std::string pod_namespace, pod_name, pod_uid;
   std::map<std::string, std::string> labels, annotations;
+  std::vector<PublishedPort> ports;
+  Bandwidth bandwidth;
   bool operator==(const Endpoint&) const = default;
 };
 std::string handle_of(std::string_view network, std::string_view container_id, std::string_view ifname);
