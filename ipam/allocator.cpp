@@ -253,6 +253,13 @@ Result<std::optional<model::Lease>> Allocator::holder(const Address& address) {
   return std::optional<model::Lease>(std::move(*lease));
 }
 
+Result<std::optional<std::string>> Allocator::holder(const model::PortPlace& place) {
+  auto entry = node_.get(keys::port(place));
+  if (!entry) return std::move(entry).error();
+  if (!entry->has_value()) return std::optional<std::string>();
+  return std::optional<std::string>(std::move((*entry)->value));
+}
+
 Result<std::vector<model::Endpoint>> Allocator::endpoints(std::string_view network) {
   std::string prefix(keys::endpoints);
   if (!network.empty()) prefix.append(network).append("/");
