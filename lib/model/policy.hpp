@@ -1,11 +1,11 @@
-// The records of policy: who may talk to whom. Fields, defaults and what they mean: docs/policy.md. Pure; thread safety: plain values.
-// decode_* treats its input as hostile, as those of records.hpp.
+// The records of policy: who may talk to whom. Fields, defaults and what they mean: docs/policy.md. Pure; thread safety: plain
+// values. decode_* treats its input as hostile, as those of records.hpp.
 //
 // How policies decide, everywhere in this house (compiled rules, `firnctl policy explain`, the ending of connections): the policies
 // that select an endpoint in a direction are taken by (order, global before namespaced, namespace, name), their rules in order. The
-// first rule that matches decides: allow, deny; log is noted and goes on; pass leaves this policy for the next one. Whatever no rule
-// decided is denied if a policy selected the endpoint in that direction, and has the default otherwise. A pass in the last policy
-// has the default, too.
+// first rule that matches decides: allow, deny; log is noted and goes on; pass leaves this policy for the next one. Whatever no
+// rule decided is denied if a policy selected the endpoint in that direction, and has the default otherwise. A pass in the last
+// policy has the default, too.
 #pragma once
 
 #include <cstdint>
@@ -34,8 +34,8 @@ struct PortMatch {
 std::string to_string(const PortMatch& port);
 Result<PortMatch> parse_port_match(std::string_view text);
 
-// One end of a packet. What is absent or empty matches everything. Selectors match endpoints of the cluster: a policy in a namespace
-// means those of its own namespace unless namespace_selector says otherwise.
+// One end of a packet. What is absent or empty matches everything. Selectors match endpoints of the cluster: a policy in a
+// namespace means those of its own namespace unless namespace_selector says otherwise.
 struct PolicyPeer {
   std::optional<std::string> selector;
   std::optional<std::string> namespace_selector;
@@ -48,7 +48,7 @@ struct PolicyPeer {
 struct PolicyRule {
   PolicyAction action = PolicyAction::allow;
   std::optional<Family> family;
-  std::optional<uint8_t> protocol;             // IP protocol number: tcp 6, udp 17, sctp 132, icmp 1, icmpv6 58
+  std::optional<uint8_t> protocol;              // IP protocol number: tcp 6, udp 17, sctp 132, icmp 1, icmpv6 58
   std::optional<uint8_t> icmp_type, icmp_code;  // of protocol icmp or icmpv6; a code needs a type
   PolicyPeer source, destination;
   bool operator==(const PolicyRule&) const = default;
@@ -56,14 +56,15 @@ struct PolicyRule {
 // "tcp", "udp", "sctp", "icmp", "icmpv6" or "0".."255".
 Result<uint8_t> parse_protocol(std::string_view text);
 std::string protocol_name(uint8_t protocol);
+bool has_ports(uint8_t protocol);  // tcp, udp, sctp
 
 // Key: policy/namespaced/NAMESPACE/NAME (kind NetworkPolicy) or policy/global/NAME (kind GlobalNetworkPolicy).
 struct Policy {
-  std::string scope;                              // the namespace; "": global
-  std::string name;                               // as Kubernetes names them: up to 253 of a-z 0-9 - .
-  int order = 1000;                               // 0..1'000'000, lowest first
-  std::string selector;                           // "": every endpoint
-  std::optional<std::string> namespace_selector;  // of a global policy: endpoints in these namespaces
+  std::string scope;                                     // the namespace; "": global
+  std::string name;                                      // as Kubernetes names them: up to 253 of a-z 0-9 - .
+  int order = 1000;                                      // 0..1'000'000, lowest first
+  std::string selector;                                  // "": every endpoint
+  std::optional<std::string> namespace_selector;         // of a global policy: endpoints in these namespaces
   bool applies_ingress = false, applies_egress = false;  // the directions in which it selects
   std::vector<PolicyRule> ingress, egress;
   std::string note;
@@ -100,15 +101,23 @@ struct HostEndpoint {
 
 // Key: policy/settings.
 struct PolicySettings {
-  bool default_deny = false;      // of endpoints that no policy selects, in both directions
-  bool end_connections = true;    // a flow that a changed policy forbids is ended, not only refused anew
+  bool default_deny = false;    // of endpoints that no policy selects, in both directions
+  bool end_connections = true;  // a flow that a changed policy forbids is ended, not only refused anew
   // Never shut by policy of host endpoints: what comes in and what goes out. Ports of tcp unless "udp:53".
   std::vector<std::string> failsafe_in = {"22", "179", "2379", "2380", "udp:3784", "udp:4789"};
   std::vector<std::string> failsafe_out = {"179", "2379", "2380", "udp:53", "53", "udp:3784", "udp:4789"};
-  int log_group = 64;             // nflog group of log rules, 0..65535
-  int log_rate = 10;              // packets a second and rule, 1..10000
+  int log_group = 64;  // nflog group of log rules, 0..65535
+  int log_rate = 10;   // packets a second and rule, 1..10000
   bool operator==(const PolicySettings&) const = default;
 };
+
+struct FailsafePort {
+  uint8_t protocol = 6;
+  uint16_t port = 0;
+  bool operator==(const FailsafePort&) const = default;
+};
+std::string to_string(const FailsafePort& port);
+Result<FailsafePort> parse_failsafe(std::string_view text);  // "22", "udp:53"
 
 std::string encode(const Policy&);
 std::string encode(const Namespace&);

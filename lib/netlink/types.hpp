@@ -16,6 +16,8 @@ namespace firn::netlink {
 inline constexpr uint8_t route_protocol = 241;
 // Devices waiting for their deletion (IFLA_GROUP). "firn" in ASCII, so that nobody else's number is hit by accident.
 inline constexpr uint32_t dead_group = 0x6669726e;
+// Host sides of containers, from the message that makes them: how the rules of firn's table know them, whatever their names ("firl").
+inline constexpr uint32_t live_group = 0x6669726c;
 
 // What a vxlan link is made of (RFC 7348). The kernel changes none of these on a link that lives: delete it and make another.
 struct Vxlan {

@@ -15,8 +15,8 @@ namespace firn::routed::nft {
 
 // A set, or a map when `data` is there.
 struct Set {
-  std::string key;       // "ipv4_addr", "ifname . ether_addr . ipv4_addr"
-  std::string data;      // "": a set; "verdict", "ipv4_addr . inet_service"
+  std::string key;        // "ipv4_addr", "ifname . ether_addr . ipv4_addr"
+  std::string data;       // "": a set; "verdict", "ipv4_addr . inet_service"
   bool interval = false;  // elements may be prefixes and ranges
   bool counter = false;   // every element counts what it matched
   std::string comment;    // by quoted(), or ""
@@ -43,7 +43,8 @@ struct Changes {
   bool empty() const { return sets.empty() && chains.empty() && elements.empty(); }
 };
 
-// "text" in quotes, with everything but [A-Za-z0-9 ._:/,=+@-] replaced by '?' and cut to 120 bytes: for comments and log prefixes.
+// "text" in quotes, for comments, log prefixes and names of interfaces: what is not a letter, a digit, a space or one of
+// ._:/,=+@-()!&|{}'<> becomes a question mark, and it is cut to 120 bytes. nft knows no escapes inside of quotes.
 std::string quoted(std::string_view text);
 
 }  // namespace firn::routed::nft
