@@ -72,6 +72,21 @@ std::string queue_text(const std::vector<FreeRun>& runs) {
   return out;
 }
 
+// Only what nat_exclude and nat_source say of another family, or without nat, is judged elsewhere (ipam/pools.hpp).
+void read_nat(Fields& fields, const json::Value& root, Pool& pool) {
+  pool.nat = fields.flag_or("nat", false);
+  for (const json::Value& item : fields.list("nat_exclude")) {
+    auto text = item.string();
+    auto prefix = text ? Prefix::parse(*text) : Result<Prefix>(std::move(text).error());
+    if (prefix) pool.nat_exclude.push_back(*prefix);
+    else fields.fail(item.error(prefix.error().message));
+  }
+  if (!root["nat_source"].present()) return;
+  auto range = AddressRange::parse(fields.text("nat_source"));
+  if (range) pool.nat_source = *range;
+  else fields.fail(root["nat_source"].error(range.error().message));
+}
+
 void write_ports(json::Writer& w, const std::vector<PublishedPort>& ports) {
   if (ports.empty()) return;
   w.key("ports").begin_array();
@@ -173,6 +188,13 @@ std::string encode(const Pool& pool) {
   if (pool.cross_subnet) w.field("cross_subnet", true);
   if (!pool.advertise) w.field("advertise", false);
   if (pool.strict) w.field("strict", true);
+  if (pool.nat) w.field("nat", true);
+  if (!pool.nat_exclude.empty()) {
+    w.key("nat_exclude").begin_array();
+    for (const Prefix& prefix : pool.nat_exclude) w.value(prefix.to_string());
+    w.end_array();
+  }
+  if (pool.nat_source) w.field("nat_source", pool.nat_source->to_string());
   if (pool.shrinking_to) w.field("shrinking_to", pool.shrinking_to->to_string());
   if (!pool.moving_from.empty()) {
     w.key("moving_from").begin_array();
@@ -199,6 +221,7 @@ Result<Pool> decode_pool(Source source) {
     pool.cross_subnet = f.flag_or("cross_subnet", false);
     pool.advertise = f.flag_or("advertise", true);
     pool.strict = f.flag_or("strict", false);
+    read_nat(f, root, pool);
     if (root["shrinking_to"].present()) {
       pool.shrinking_to = f.prefix("shrinking_to");
       require(f, pool.cidr.contains(*pool.shrinking_to), "/shrinking_to: is not inside /cidr");

@@ -112,9 +112,7 @@ std::string ports_like(const PortPlace& place) {
   return out.append(place.address.is_v4() ? "/4-" : "/6-");
 }
 
-std::string port(const PortPlace& place) {
-  return ports_like(place) + address_key(place.address).substr(2);
-}
+std::string port(const PortPlace& place) { return ports_like(place) + address_key(place.address).substr(2); }
 
 }  // namespace keys
 

@@ -45,6 +45,10 @@ struct Pool {
   bool cross_subnet = false;  // vxlan: encapsulate only where there is no shared layer 2
   bool advertise = true;      // blocks are announced over BGP
   bool strict = false;        // a host never borrows an address of another host's block
+  // Its containers leave the cluster as their host: what goes to addresses that are neither of a pool nor of a node.
+  bool nat = false;
+  std::vector<Prefix> nat_exclude = {};                // outside as well, but reached by the container's own address
+  std::optional<AddressRange> nat_source = std::nullopt;  // addresses of the host to leave by; absent: that of the way out
   std::optional<Prefix> shrinking_to = {};    // the part that stays: outside of it nothing is leased or claimed any more
   std::vector<std::string> moving_from = {};  // claims inside `cidr` are still under these pools' names: no new ones meanwhile
   int overhead = 0;           // in the node store's copy alone: bytes that a packet may grow by between hosts
