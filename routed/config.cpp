@@ -1,6 +1,7 @@
 #include "routed/config.hpp"
 
 #include <array>
+#include <bit>
 #include <functional>
 #include <utility>
 
@@ -79,6 +80,17 @@ Status apply_json(std::string_view text, Config& config) {
       {"socket", checked(config.bird.socket, parse_directory)},
       {"binary", checked(config.bird.binary, parse_directory)},
   };
+  const std::vector<Field> nft_fields{
+      {"binary", checked(config.nft.binary, parse_directory)},
+      {"mark",
+       [&](const json::Value& v) -> Status {
+         const auto mark = v.integer(1, 0xffffffff);
+         if (!mark) return mark.error();
+         if (!std::has_single_bit(static_cast<uint32_t>(*mark))) return v.error("must be one bit, as 67108864 (0x4000000)");
+         config.nft.mark = static_cast<uint32_t>(*mark);
+         return {};
+       }},
+  };
   return read_fields(
       document->root(),
       {{"stateDir", checked(config.state_dir, parse_directory)},
@@ -107,6 +119,14 @@ Status apply_json(std::string_view text, Config& config) {
           config.receive_buffer = static_cast<int>(*bytes);
           return {};
         }},
+       {"policy",
+        [&](const json::Value& v) -> Status {
+          const auto flag = v.boolean();
+          if (!flag) return flag.error();
+          config.policy = *flag;
+          return {};
+        }},
+       {"nft", [&](const json::Value& v) { return read_fields(v, nft_fields); }},
        {"bird", [&](const json::Value& v) { return read_fields(v, bird_fields); }}});
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -19,6 +20,11 @@ struct BirdConfig {
   std::string binary = "/usr/sbin/bird";  // for supervise
 };
 
+struct NftConfig {
+  std::string binary;          // of firn-nft; "": beside firn-routed, or where it is installed
+  uint32_t mark = 0x04000000;  // one bit of packet marks, between two chains only (nft/hold.hpp)
+};
+
 struct Config {
   std::string state_dir = "/var/lib/firn";
   std::string run_dir = "/run/firn";
@@ -29,6 +35,8 @@ struct Config {
   std::string socket_group;               // members may ask routed.sock; "": root only
   int receive_buffer = 16 * 1024 * 1024;  // bytes for kernel events
   BirdConfig bird;
+  bool policy = true;  // false: no nftables at all, and a table of an earlier run is removed
+  NftConfig nft;
 };
 
 struct Invocation {

@@ -15,10 +15,11 @@ using std::chrono::milliseconds;
 constexpr milliseconds reap_delay{200};    // deleting many links at once costs about as much as deleting one
 constexpr milliseconds retry_delay{1000};  // after a failed listing, or while the store cannot be opened
 
-IntakeListener listener_of(Compute& compute, Publisher& publisher, std::function<void()> addresses, std::function<void()> cluster,
+IntakeListener listener_of(Compute& compute, Publisher& publisher, Firewall& firewall, std::function<void()> addresses, std::function<void()> cluster,
                            std::function<void()> wake) {
-  return {[&compute, &publisher](const std::string& handle, const model::Endpoint* endpoint) {
+  return {[&compute, &publisher, &firewall](const std::string& handle, const model::Endpoint* endpoint) {
             compute.set_endpoint(handle, endpoint);
+            firewall.set_endpoint(handle, endpoint);
             publisher.changed(handle);
           },
           [&compute](const std::string& key, const model::Block* block) { compute.set_block(key, block); },
@@ -42,7 +43,7 @@ Daemon::Daemon(loop::Loop& loop, Log& log, const Clock& clock, const Config& con
       monitor_(monitor),
       intake_(loop, log, config.state_dir,
               listener_of(
-                  compute_, publisher_, [this] { schedule_blocks(); },
+                  compute_, publisher_, firewall_, [this] { schedule_blocks(); },
                   [this] {
                     if (cluster_ != nullptr) cluster_->look();
                     schedule_blocks();
@@ -54,6 +55,7 @@ Daemon::Daemon(loop::Loop& loop, Log& log, const Clock& clock, const Config& con
       routes_(kernel, clock),
       remote_(compute_.overlay()),
       publisher_(loop, publisher_ports()),
+      firewall_(loop, log, clock, config, kernel, firewall_ports()),
       bgp_(loop, log, clock, config.bird, config.run_dir,
            {[this] { return compute_.blocks(); },
             [this](const std::string& key, const std::string& value) { put_record(key, value); },
@@ -63,6 +65,7 @@ Daemon::Daemon(loop::Loop& loop, Log& log, const Clock& clock, const Config& con
 Status Daemon::start() {
   if (auto made = make_directories(config_.run_dir, 0755); !made) return made;
   if (auto failed = listen()) return std::move(*failed);
+  firewall_.start();
   auto cluster =
       ClusterThread::start(config_.state_dir, config_.node_life, [this](ClusterThread::Function fn) { loop_.post(std::move(fn)); },
                            {[this](const ClusterUpdate& update) { take_update(update); }, [this] { take_cluster_state(); },
@@ -81,7 +84,7 @@ Status Daemon::start() {
 
 std::optional<Error> Daemon::listen() {
   auto server = control::listen(config_.run_dir + "/routed.sock", config_.socket_group,
-                                [this](const control::Peer&, std::string_view request) { return answer(request); });
+                                [this](const control::Peer& peer, std::string_view request) { return answer(peer, request); });
   if (!server) return std::move(server).error();
   control_ = std::move(*server);
   auto watch = loop_.readable(control_->fd(), [this] { control_->serve(); });
@@ -113,7 +116,7 @@ void Daemon::reload() {
 
 std::string Daemon::not_ready() const {
   if (intake_.lost()) return intake_.trouble();
-  if (reconciled_) return {};
+  if (reconciled_) return firewall_.trouble();
   if (!intake_.complete()) return intake_.trouble();
   return last_error_.empty() ? "the kernel has not been listed yet" : last_error_;
 }
@@ -143,6 +146,7 @@ void Daemon::resync() {
   }
   last_resync_ = clock_.unix_seconds();
   bgp_.update(remote_.records(), self_.name);
+  firewall_.resync();
   keep_fence();
   note_lost_nodes();
   remove_overdue_nodes();
@@ -166,6 +170,7 @@ Status Daemon::list_kernel() {
   auto addresses = kernel_.addresses(0);
   if (!addresses) return std::move(addresses).error().context("listing addresses");
   compute_.set_links(*links);
+  firewall_.set_links(*links);
   compute_.overlay().set_addresses(*addresses);
   intake_.poll();
   hand_over_changes();
@@ -207,6 +212,8 @@ void Daemon::take_events() {
 
 void Daemon::take_link(const netlink::Event& event) {
   const int index = event.link.index;
+  if (event.removed) firewall_.remove_link(event.link.name);
+  else firewall_.set_link(event.link);
   const bool before = compute_.is_usable(index), device = compute_.overlay().is_device(index);
   observe(links_, event.link, compute_.link_name(index), event.removed);
   if (event.removed) compute_.remove_link(index);
@@ -252,6 +259,7 @@ void Daemon::hand_over_changes() {
 }
 
 void Daemon::reconcile() {
+  firewall_.flush(intake_.complete() && !intake_.lost());
   if (routes_.listed() && intake_.complete() && !intake_.lost()) {
     for (const Step step : {Step::remove, Step::put}) {
       const auto links = [&] { reconcile_one(links_, "link", step); };

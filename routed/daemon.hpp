@@ -1,7 +1,8 @@
 // Daemon: the rooms of firn-routed wired together on one loop. Observes stores and kernel, computes, reconciles, answers.
 //   node store -> Intake -> Compute -> Drivers -> Kernel;   kernel events -> Compute, Drivers
+//   endpoints, policies -> Firewall -> firn-nft -> nftables
 //   cluster store -> ClusterThread -> Remote -> Compute, node store, Bgp;   node store -> jobs of the ClusterThread
-// Owns: nothing that its parts do not own. Ending it, in whatever way, leaves routes, neighbours and BIRD as they are.
+// Owns: nothing that its parts do not own. Ending it, in whatever way, leaves routes, neighbours, nftables and BIRD as they are.
 // Nothing is written before both the kernel and the node store have been read whole.
 // Thread safety: belongs to the thread of the loop.
 #pragma once
@@ -28,6 +29,7 @@
 #include "routed/cluster/thread.hpp"
 #include "routed/compute.hpp"
 #include "routed/config.hpp"
+#include "routed/firewall.hpp"
 #include "routed/forwards.hpp"
 #include "routed/intake.hpp"
 #include "routed/links.hpp"
@@ -53,7 +55,7 @@ class Daemon {
   void reload();
 
   // A request of routed.sock and its reply, both JSON (docs/control.md).
-  std::string answer(std::string_view request);
+  std::optional<std::string> answer(const control::Peer& peer, std::string_view request);
   std::string metrics_text();
   // Why the daemon is not ready; "" when it is.
   std::string not_ready() const;
@@ -91,6 +93,7 @@ class Daemon {
   void give_back();
   void begin_boot();
   Publisher::Ports publisher_ports();
+  Firewall::Ports firewall_ports();
   void note_failure(const std::string& topic, const Error& error);
   std::optional<Error> listen();
 
@@ -101,6 +104,8 @@ class Daemon {
   void answer_ask(const model::Ask& ask);
   void take_returns();
 
+  std::optional<std::string> await_policy(uint64_t client, json::Value root);
+  std::optional<std::string> counters(uint64_t client);
   std::string status();
   std::string bgp_details();
   std::string bgp_routes();
@@ -121,6 +126,7 @@ class Daemon {
   RouteDriver routes_;
   Remote remote_;
   Publisher publisher_;
+  Firewall firewall_;
   Bgp bgp_;
   Metrics metrics_;
   std::unique_ptr<control::Server> control_;

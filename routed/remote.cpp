@@ -101,6 +101,7 @@ void Remote::take_whole(const ClusterUpdate& update, std::vector<Error>& unreada
     else if (key.starts_with(keys::pools)) add(records::read_pool(key, *value), view.pools);
     else if (key.starts_with(keys::nodes)) add(read_node(key, *value), view.nodes);
     if (claim && !view.unreadable.contains(key) && view.claims.back().use == model::Use::bridged) bridged_.insert(key);
+    if (key.starts_with(keys::published)) continue;  // the firewall's
     if (!claim || (!view.unreadable.contains(key) && (view.claims.back().node == self_ || view.claims.back().prefix.is_host())))
       records_.put(key, *value);
   }
@@ -121,6 +122,7 @@ Status Remote::take_one(const std::string& key, const std::string* value) {
     else records_.put(key, *value);
     return {};
   }
+  if (key.starts_with(keys::published)) return {};  // the firewall's
   if (value == nullptr) records_.erase(key);
   else records_.put(key, *value);
   if (key.starts_with(keys::pools)) {

@@ -25,6 +25,26 @@ void write_counts(json::Writer& w, std::string_view name, const Driver<Kind>& dr
   w.field("unknownAttachment", static_cast<uint64_t>(driver.kept())).end_object();
 }
 
+void write_firewall(json::Writer& w, const Firewall& firewall) {
+  const Firewall::State state = firewall.state();
+  const auto counts = [&](std::string_view name, const nft::Table::Counts& of) {
+    w.key(name).begin_object().field("desired", static_cast<uint64_t>(of.desired)).field("actual", static_cast<uint64_t>(of.actual));
+    w.field("pending", static_cast<uint64_t>(of.pending)).end_object();
+  };
+  const std::string trouble = firewall.trouble();
+  w.field("on", firewall.is_on()).field("inPlace", firewall.is_on() && trouble.empty()).field_if("waitingFor", trouble);
+  w.field("policies", static_cast<uint64_t>(state.policies.policies)).field("fromCopy", state.from_copy);
+  counts("sets", state.table.sets);
+  counts("chains", state.table.chains);
+  counts("elements", state.table.elements);
+  w.field("transactions", state.table.transactions).field("replacements", state.table.replacements);
+  w.field("repairs", state.table.repairs).field("refusals", state.table.refusals);
+  w.field("setAside", static_cast<uint64_t>(state.table.aside)).field_if("setAsideWhy", state.table.why_aside);
+  w.field("lastTransactionMicroseconds", static_cast<int64_t>(state.table.last_transaction.count()));
+  w.field("held", state.held).field_if("holdTrouble", state.hold_trouble);
+  w.field("childStarts", state.child_starts).field("waiting", state.waiting);
+}
+
 std::string_view bird_state(const Bgp::View& view) {
   if (view.running) return "running";
   return view.configured ? to_string(view.bird.phase) : std::string_view("absent");
@@ -57,7 +77,7 @@ void write_bird(json::Writer& w, const Bgp::View& view, bool supervised) {
 
 }  // namespace
 
-std::string Daemon::answer(std::string_view request) {
+std::optional<std::string> Daemon::answer(const control::Peer& peer, std::string_view request) {
   const auto document = json::Document::parse(request);
   if (!document) return failure(document.error());
   const auto op = document->root()["op"].string();
@@ -68,6 +88,8 @@ std::string Daemon::answer(std::string_view request) {
     auto reply = need(document->root());
     return reply ? *std::move(reply) : failure(reply.error());
   }
+  if (*op == "policy") return await_policy(peer.client, document->root());
+  if (*op == "counters") return counters(peer.client);
   if (*op == "routes") return bgp_routes();
   if (*op == "resync") {
     resync();
@@ -75,7 +97,7 @@ std::string Daemon::answer(std::string_view request) {
     w.begin_object().field("ok", true).field("pending", static_cast<uint64_t>(routes_.pending() + neighbours_.pending() + links_.pending() + forwards_.pending())).end_object();
     return std::move(w).take();
   }
-  return failure(make_error(Code::invalid, "unknown op \"" + *op + "\" (status, bgp, routes, need, resync)"));
+  return failure(make_error(Code::invalid, "unknown op \"" + *op + "\" (status, bgp, routes, need, policy, counters, resync)"));
 }
 
 std::string Daemon::status() {
@@ -99,6 +121,9 @@ std::string Daemon::status() {
   if (!last_error_.empty()) {
     w.key("lastError").begin_object().field("message", last_error_).field("at", last_error_at_).end_object();
   }
+  w.key("policy").begin_object();
+  write_firewall(w, firewall_);
+  w.end_object();
   w.key("bird").begin_object();
   write_bird(w, view, bgp_.supervised());
   w.key("sessions").begin_array();

@@ -10,6 +10,7 @@
 #include "ipam/mirror.hpp"
 #include "ipam/nodes.hpp"
 #include "ipam/ownership.hpp"
+#include "lib/base/file.hpp"
 #include "lib/cluster/cluster.hpp"
 #include "lib/model/keys.hpp"
 #include "routed/blocks.hpp"
@@ -50,6 +51,7 @@ void Daemon::learn_identity() {
   if (self == self_) return;
   self_ = std::move(self);
   remote_.set_self(self_.name);
+  firewall_.set_self(self_.name);
   cluster_->set_self(self_);
   bgp_due_ = true;
   publisher_.everything();
@@ -166,12 +168,15 @@ void Daemon::take_settled(const ipam::Settled& settled, bool all) {
 // What is known of other hosts stays in force while the cluster store cannot be read.
 void Daemon::take_update(const ClusterUpdate& update) {
   for (const Error& error : remote_.take(update)) note_failure("cluster", error);
+  firewall_.take(update);
   const std::string trouble = compute_.overlay().trouble();
   if (!trouble.empty()) log_.repeated(Level::warning, "unreachable blocks", trouble);
   copy_due_ = true;
   // A block may be free now that was not.
   const bool freed = std::any_of(update.records.begin(), update.records.end(),
-                                 [](const auto& record) { return !record.second || record.first.starts_with(model::keys::pools); });
+                                 [](const auto& record) {
+    return !is_published(record.first) && (!record.second || record.first.starts_with(model::keys::pools));
+  });
   if (update.whole || freed) claim_again_ = {};
   // Claims, which come and go all the time, do not matter to BGP.
   const bool for_bgp = std::any_of(update.records.begin(), update.records.end(), [](const auto& record) { return concerns_bgp(record.first); });
@@ -195,6 +200,18 @@ Publisher::Ports Daemon::publisher_ports() {
           [this] { return cluster_ != nullptr && cluster_->present() && cluster_->trouble().empty(); },
           [this] { return intake_.complete() && !intake_.lost() ? intake_.node() : nullptr; }, [this] { return self_; },
           [this](const Error& why) { note_failure("publication", why); }};
+}
+
+Firewall::Ports Daemon::firewall_ports() {
+  return {[this](const std::string& topic, const Error& why) { note_failure(topic, why); },
+          [this] { return intake_.complete() && !intake_.lost() ? intake_.node() : nullptr; },
+          [this](const std::string& path, std::string text) {
+            cluster_->post([this, path, text = std::move(text)](kv::Store*) -> ClusterThread::Function {
+              const auto saved = write_file_atomic(path, text, 0600);
+              if (saved) return {};
+              return [this, error = saved.error()] { note_failure("policy copy", error); };
+            });
+          }};
 }
 
 // Of this host alone, in the cluster store. One that cannot be written now is written again by whom it is wanted by.

@@ -4,6 +4,7 @@
 
 #include "cni-plugin/commands/attachment.hpp"
 #include "cni-plugin/commands/call.hpp"
+#include "cni-plugin/commands/daemon_policy.hpp"
 #include "cni-plugin/commands/delegate.hpp"
 #include "cni-plugin/commands/host_ports.hpp"
 #include "cni-plugin/commands/lease.hpp"
@@ -62,7 +63,10 @@ class Add {
 
     Rollback undo;
     if (auto got = delegated() ? delegated_addresses(wanted, undo) : addresses(wanted, undo); !got) return std::move(got).fault();
-    if (finished_) return Added{.text = *std::move(finished_), .made = false};
+    if (finished_) {
+      if (auto open = await_policy(state_, call_.config, handle_); !open) return std::move(open).fault();
+      return Added{.text = *std::move(finished_), .made = false};
+    }
     if (record_.mtu < least_mtu_v6 && has_v6(record_.addresses)) {
       return fault(
           FaultCode::invalid_config,
@@ -75,6 +79,8 @@ class Add {
     const endpoint::Spec spec = spec_of(record_, call_.config, routes_);
     auto attached = delegated() ? endpoint::complete(kernel_, netns_, spec) : endpoint::attach(kernel_, netns_, spec);
     if (!attached) return attach_fault(attached.error());
+    if (!delegated()) undo.add([this, &spec] { endpoint::discard(kernel_, netns_, spec); });
+    if (auto open = await_policy(state_, call_.config, handle_); !open) return std::move(open).fault();
     undo.commit();
     CniResult result = result_of(record_, call_.config, spec, *attached);
     if (result.dns.empty()) result.dns = std::move(delegate_dns_);

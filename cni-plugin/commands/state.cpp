@@ -72,6 +72,12 @@ Result<Prefix> State::claim(const model::Pool& pool, model::Use use, const std::
   return source_(pool, use, wanted);
 }
 
+Result<bool> State::has_policy() {
+  auto mark = store_->get(model::keys::policy_active);
+  if (!mark) return std::move(mark).error();
+  return mark->has_value();
+}
+
 Outcome<std::vector<model::Pool>> State::pools(const std::vector<std::string>& names) {
   std::vector<model::Pool> out;
   if (names.empty()) {

@@ -23,6 +23,8 @@ class State {
   const std::string& boot_id() const { return boot_id_; }
   // Pools of the node store with these names, in this order; without names all that a network may use by default.
   Outcome<std::vector<model::Pool>> pools(const std::vector<std::string>& names);
+  // firn-routed keeps policy in this host's kernel, or did when it last ran.
+  Result<bool> has_policy();
 
  private:
   State() = default;

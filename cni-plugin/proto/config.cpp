@@ -16,7 +16,8 @@ constexpr int least_mtu = 576, most_mtu = 65535, least_mtu_v6 = 1280;
 constexpr std::string_view top_fields[] = {"cniVersion",    "cniVersions",  "name",         "type",      "capabilities",
                                            "runtimeConfig", "args",         "ipMasq",       "ipam",      "dns",
                                            "prevResult",    "mtu",          "hostPrefix",   "stateDir",  "forwarding",
-                                           "requireDaemon", "daemonSocket", "disableCheck", "disableGC", "plugins"};
+                                           "requireDaemon", "daemonSocket", "policyTimeout", "disableCheck", "disableGC",
+                                           "plugins"};
 
 Status parse_interface_fields(const json::Value& root, Config& out) {
   if (auto known = check_fields(root, top_fields, false); !known) return known;
@@ -56,6 +57,9 @@ Status parse_daemon(const json::Value& root, Config& out) {
     return root["daemonSocket"].error("must be an absolute path");
   }
   out.daemon_socket = *std::move(socket);
+  auto timeout = root["policyTimeout"].integer_or(out.policy_timeout, 1, 60'000);
+  if (!timeout) return std::move(timeout).error();
+  out.policy_timeout = static_cast<int>(*timeout);
   return {};
 }
 

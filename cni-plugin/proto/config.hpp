@@ -44,6 +44,7 @@ struct Config {
   bool forwarding = false;
   bool require_daemon = false;
   std::string daemon_socket;
+  int policy_timeout = 4000;  // ms that ADD waits for firn-routed to put policy in the kernel
   IpamConfig ipam;
   Dns dns;
   Wishes wishes;

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -23,16 +24,19 @@ inline constexpr size_t max_reply = 8 * 1024 * 1024;  // bytes; sent as one mess
 Result<std::string> call(const std::string& socket_path, std::string_view request, std::chrono::milliseconds deadline);
 
 struct Peer {
+  uint64_t client = 0;  // of this server, never twice
   uid_t uid = 0;
   gid_t gid = 0;
   pid_t pid = 0;
 };
-using Handler = std::function<std::string(const Peer& peer, std::string_view request)>;
+// The reply; nullopt: Server::reply() gives it later. Until then nothing more is read of that client, and it is not dropped.
+using Handler = std::function<std::optional<std::string>(const Peer& peer, std::string_view request)>;
 
 class Server {
  public:
   virtual ~Server() = default;
   virtual int fd() const = 0;    // readable: call serve()
+  virtual void reply(uint64_t client, std::string reply) = 0;  // to one that has gone meanwhile: nothing
   virtual void serve() = 0;      // accepts and answers what is there; never blocks; slow clients are dropped
 };
 // Peers are allowed when they are root, the daemon's own user, or members of `group` (nothing else; others are refused with a reply).

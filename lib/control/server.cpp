@@ -7,6 +7,7 @@
 #include <sys/timerfd.h>
 #include <sys/un.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <deque>
@@ -20,7 +21,7 @@
 namespace firn::control {
 namespace {
 
-constexpr size_t max_clients = 64;
+constexpr size_t max_clients = 1024;
 constexpr size_t part_size = 128 * 1024;
 constexpr std::chrono::seconds client_deadline{5};  // without a whole request, or without taking its reply
 
@@ -34,6 +35,7 @@ struct Client {
   unique_fd fd;
   Peer peer;
   std::deque<std::string> out;
+  bool waiting = false;  // for a reply that comes later
   std::chrono::steady_clock::time_point deadline;
 };
 
@@ -51,6 +53,7 @@ class SeqpacketServer final : public Server {
   Status open();
   int fd() const override { return epoll_.get(); }
   void serve() override;
+  void reply(uint64_t client, std::string reply) override;
 
  private:
   Status watch(int fd, uint32_t events, int operation = EPOLL_CTL_ADD) const {
@@ -64,6 +67,7 @@ class SeqpacketServer final : public Server {
   void accept_all();
   bool allowed(int fd, const Peer& peer) const;
   bool read_request(Client& client);  // false: drop it
+  bool answer(Client& client, std::string reply);
   bool flush(Client& client);
   void drop_late();
 
@@ -71,6 +75,7 @@ class SeqpacketServer final : public Server {
   std::optional<gid_t> group_;
   Handler handler_;
   std::vector<char> request_;
+  uint64_t next_client_ = 1;
   bool bound_ = false;
   bool ticking_ = false;
   unique_fd lock_, epoll_, listener_, timer_;
@@ -151,7 +156,7 @@ void SeqpacketServer::accept_all() {
     ucred credentials{};
     socklen_t size = sizeof(credentials);
     if (::getsockopt(fd.get(), SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0) continue;
-    const Peer peer{credentials.uid, credentials.gid, credentials.pid};
+    const Peer peer{next_client_++, credentials.uid, credentials.gid, credentials.pid};
     std::string no;
     if (!allowed(fd.get(), peer)) no = refusal(Code::denied, "only root and the members of the daemon's group may ask it");
     else if (clients_.size() >= max_clients) no = refusal(Code::unavailable, "too many clients; try again");
@@ -162,7 +167,7 @@ void SeqpacketServer::accept_all() {
     }
     const int raw = fd.get();
     if (!watch(raw, EPOLLIN)) continue;
-    clients_.insert_or_assign(raw, Client{std::move(fd), peer, {}, std::chrono::steady_clock::now() + client_deadline});
+    clients_.insert_or_assign(raw, Client{std::move(fd), peer, {}, false, std::chrono::steady_clock::now() + client_deadline});
   }
 }
 
@@ -170,9 +175,21 @@ bool SeqpacketServer::read_request(Client& client) {
   const ssize_t got = ::recv(client.fd.get(), request_.data(), request_.size(), MSG_DONTWAIT | MSG_TRUNC);
   if (got < 0) return errno == EAGAIN || errno == EINTR;
   if (got == 0) return false;
-  std::string reply;
-  if (static_cast<size_t>(got) > max_request) reply = refusal(Code::invalid, "the request is longer than 64 KiB");
-  else reply = handler_(client.peer, std::string_view(request_.data(), static_cast<size_t>(got)));
+  if (static_cast<size_t>(got) > max_request) return answer(client, refusal(Code::invalid, "the request is longer than 64 KiB"));
+  auto reply = handler_(client.peer, std::string_view(request_.data(), static_cast<size_t>(got)));
+  if (reply) return answer(client, *std::move(reply));
+  client.waiting = true;
+  return watch(client.fd.get(), EPOLLRDHUP, EPOLL_CTL_MOD).ok();
+}
+
+void SeqpacketServer::reply(uint64_t client, std::string reply) {
+  const auto found = std::find_if(clients_.begin(), clients_.end(), [&](const auto& entry) { return entry.second.peer.client == client; });
+  if (found == clients_.end() || !found->second.waiting) return;
+  found->second.waiting = false;
+  if (!answer(found->second, std::move(reply))) clients_.erase(found);
+}
+
+bool SeqpacketServer::answer(Client& client, std::string reply) {
   if (reply.size() > max_reply) reply = refusal(Code::exhausted, "the reply would be longer than 8 MiB; ask for less");
   if (reply.size() <= part_size) {
     client.out.push_back(std::move(reply));
@@ -203,7 +220,7 @@ bool SeqpacketServer::flush(Client& client) {
 
 void SeqpacketServer::drop_late() {
   const auto now = std::chrono::steady_clock::now();
-  std::erase_if(clients_, [&](const auto& entry) { return entry.second.deadline <= now; });
+  std::erase_if(clients_, [&](const auto& entry) { return !entry.second.waiting && entry.second.deadline <= now; });
 }
 
 void SeqpacketServer::serve() {

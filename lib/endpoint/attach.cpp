@@ -21,7 +21,8 @@ Status create_pair(Kernel& host, const Netns& container, const Spec& spec) {
                                                        .peer_name = spec.ifname,
                                                        .peer_mac = spec.mac,
                                                        .peer_netns_fd = container.fd.get(),
-                                                       .mtu = spec.mtu};
+                                                       .mtu = spec.mtu,
+                                                       .group = netlink::live_group};
   return netlink::all_done(host.apply({&request, 1}));
 }
 

@@ -60,6 +60,8 @@ inline constexpr std::string_view endpoints = "endpoint/";
 inline constexpr std::string_view ownership = "ownership";
 inline constexpr std::string_view returned = "returned/";  // blocks on their way back to the cluster
 std::string returned_block(const Prefix& prefix);
+// Present while firn-routed keeps policy in this host's kernel: without it a new container has no verdict and is shut.
+inline constexpr std::string_view policy_active = "policy/active";
 std::string block(Use use, std::string_view pool, const Prefix& prefix);
 std::string blocks_of(Use use, std::string_view pool);
 // Present while the block has at least one free address: the allocator looks at these alone. The value is a hint (docs/ipam.md).

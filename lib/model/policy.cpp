@@ -11,7 +11,6 @@ namespace firn::model {
 
 namespace {
 
-constexpr std::string_view ports_annotation = "firn.io/ports";
 constexpr size_t max_named_ports = 64, max_failsafe = 100;
 
 struct ProtocolName {
@@ -73,7 +72,7 @@ std::vector<std::string> read_failsafe(Fields& f, const json::Value& root, std::
   if (items.size() > max_failsafe) f.fail(root[name].error("has more than " + std::to_string(max_failsafe) + " entries"));
   for (const json::Value& item : items) {
     auto text = item.kind() == json::Kind::integer ? Result<std::string>(item.dump()) : item.string();
-    auto port = text ? parse_failsafe(*text) : Result<FailsafePort>(std::move(text).error());
+    auto port = text ? parse_failsafe(*text) : Result<FailsafePorts>(std::move(text).error());
     if (port) {
       out.push_back(to_string(*port));
     } else {
@@ -142,26 +141,34 @@ std::string protocol_name(uint8_t protocol) {
 
 bool has_ports(uint8_t protocol) { return protocol == 6 || protocol == 17 || protocol == 132; }
 
-std::string to_string(const FailsafePort& port) {
-  return (port.protocol == 6 ? "" : protocol_name(port.protocol) + ":") + std::to_string(port.port);
+std::string to_string(const FailsafePorts& ports) {
+  return (ports.protocol == 6 ? "" : "udp:") + to_string(PortMatch{.first = ports.first, .last = ports.last, .name = {}});
 }
 
-Result<FailsafePort> parse_failsafe(std::string_view text) {
-  const size_t colon = text.find(':');
-  const auto protocol = parse_protocol(colon == std::string_view::npos ? "tcp" : text.substr(0, colon));
-  const auto port = plain_number<uint16_t>(colon == std::string_view::npos ? text : text.substr(colon + 1), 1);
-  if (protocol && has_ports(*protocol) && port) return FailsafePort{*protocol, *port};
+Result<FailsafePorts> parse_failsafe(std::string_view text) {
+  const bool udp = text.starts_with("udp:");
+  const auto ports = parse_port_match(udp || text.starts_with("tcp:") ? text.substr(4) : text);
+  if (ports && ports->name.empty())
+    return FailsafePorts{.protocol = udp ? uint8_t{17} : uint8_t{6}, .first = ports->first, .last = ports->last};
   return make_error(Code::invalid,
-                    shown(text) + " is no port: a number from 1 to 65535, with udp: or sctp: before it if it is not tcp");
+                    shown(text) + " is no port: a number from 1 to 65535 or a range, with udp: before it if it is not tcp");
 }
 
 std::string namespace_of(const Endpoint& endpoint) {
   return endpoint.pod_namespace.empty() ? std::string(default_namespace) : endpoint.pod_namespace;
 }
 
+std::string to_string(const std::vector<NamedPort>& ports) {
+  std::string out;
+  for (const NamedPort& port : ports) {
+    out += (out.empty() ? "" : ",") + port.name + "=" + std::to_string(port.port) + "/" + protocol_name(port.protocol);
+  }
+  return out;
+}
+
 std::vector<NamedPort> named_ports_of(const Endpoint& endpoint) {
   std::vector<NamedPort> out;
-  const auto annotation = endpoint.annotations.find(std::string(ports_annotation));
+  const auto annotation = endpoint.annotations.find(std::string(named_ports_annotation));
   if (annotation == endpoint.annotations.end()) return out;
   std::string_view rest = annotation->second;
   while (!rest.empty() && out.size() < max_named_ports) {

@@ -82,7 +82,7 @@ inline constexpr std::string_view namespace_name_label = "kubernetes.io/metadata
 inline constexpr std::string_view default_namespace = "default";
 // Of an endpoint that no runtime gave one: "default".
 std::string namespace_of(const Endpoint& endpoint);
-// Of the annotation "firn.io/ports": "http=8080/tcp,dns=53/udp". What is wrong in it is left out.
+// Of the annotation below: "http=8080/tcp,dns=53/udp". What is wrong in it is left out.
 struct NamedPort {
   std::string name;
   uint8_t protocol = 6;
@@ -90,6 +90,8 @@ struct NamedPort {
   bool operator==(const NamedPort&) const = default;
 };
 std::vector<NamedPort> named_ports_of(const Endpoint& endpoint);
+inline constexpr std::string_view named_ports_annotation = "firn.io/ports";
+std::string to_string(const std::vector<NamedPort>& ports);  // as the annotation has it
 
 // Key: hostendpoint/NODE/NAME. An interface of the host itself; only global policies select it. Without one the host's own traffic
 // is none of firn's business.
@@ -101,7 +103,7 @@ struct HostEndpoint {
 
 // Key: policy/settings.
 struct PolicySettings {
-  bool default_deny = false;    // of endpoints that no policy selects, in both directions
+  bool default_deny = false;    // of containers that no policy selects, in both directions
   bool end_connections = true;  // a flow that a changed policy forbids is ended, not only refused anew
   // Never shut by policy of host endpoints: what comes in and what goes out. Ports of tcp unless "udp:53".
   std::vector<std::string> failsafe_in = {"22", "179", "2379", "2380", "udp:3784", "udp:4789"};
@@ -111,13 +113,13 @@ struct PolicySettings {
   bool operator==(const PolicySettings&) const = default;
 };
 
-struct FailsafePort {
-  uint8_t protocol = 6;
-  uint16_t port = 0;
-  bool operator==(const FailsafePort&) const = default;
+struct FailsafePorts {
+  uint8_t protocol = 6;  // tcp or udp
+  uint16_t first = 0, last = 0;
+  bool operator==(const FailsafePorts&) const = default;
 };
-std::string to_string(const FailsafePort& port);
-Result<FailsafePort> parse_failsafe(std::string_view text);  // "22", "udp:53"
+std::string to_string(const FailsafePorts& ports);
+Result<FailsafePorts> parse_failsafe(std::string_view text);  // "22", "udp:53", "8000-8080"
 
 std::string encode(const Policy&);
 std::string encode(const Namespace&);

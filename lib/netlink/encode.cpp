@@ -51,6 +51,7 @@ Status put(Encoder& out, const CreateVeth& r) {
   const ifinfomsg body{};
   out.begin(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body);
   put_veth_side(out, r.name, r.mac, r.mtu);
+  if (r.group != 0) out.put_u32(IFLA_GROUP, r.group);
   nlattr* info = out.nest(IFLA_LINKINFO);
   out.put_string(IFLA_INFO_KIND, "veth");
   nlattr* data = out.nest(IFLA_INFO_DATA);

@@ -133,7 +133,7 @@ Answer decode_answer(const nlmsghdr* message);
 class Socket {
  public:
   static constexpr std::chrono::seconds deadline{5};
-  static Result<Socket> open();
+  static Result<Socket> open(int protocol = NETLINK_ROUTE);
   int fd() const { return fd_.get(); }
   uint32_t next_sequence() { return ++sequence_; }
   Status send(std::span<const uint8_t> bytes);

@@ -16,8 +16,8 @@ Status set_option(int fd, int level, int option, int value, std::string_view wha
 
 }  // namespace
 
-Result<Socket> Socket::open() {
-  unique_fd fd(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
+Result<Socket> Socket::open(int protocol) {
+  unique_fd fd(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol));
   if (!fd) return errno_error("opening a netlink socket");
   // Reasons in words (Linux 4.12), and no copy of the request in the answer. Both only make errors better: not having them is fine.
   (void)set_option(fd.get(), SOL_NETLINK, NETLINK_EXT_ACK, 1, "NETLINK_EXT_ACK");

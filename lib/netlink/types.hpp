@@ -95,7 +95,7 @@ struct Forward {
   bool operator==(const Forward&) const = default;
 };
 
-// ip link add NAME address MAC mtu MTU type veth peer name PEER address MAC netns FD. Both sides down.
+// ip link add NAME address MAC mtu MTU group GROUP type veth peer name PEER address MAC netns FD. Both sides down.
 // The kernel takes no alias at creation: give it to the SetLink that follows (one batch, once index_of() has told the index).
 struct CreateVeth {
   std::string name;
@@ -104,6 +104,7 @@ struct CreateVeth {
   Mac peer_mac;
   int peer_netns_fd = -1;  // -1: the same namespace
   int mtu = 1500;
+  uint32_t group = 0;      // of NAME alone
 };
 // ip link add NAME address MAC mtu MTU type vxlan id VNI dstport PORT local ADDRESS nolearning; ip link set NAME up
 struct CreateVxlan {

@@ -1,5 +1,7 @@
 #include "lib/policy/check.hpp"
 
+#include <tuple>
+
 #include "lib/policy/selector.hpp"
 
 namespace firn::policy {
@@ -30,6 +32,15 @@ Status check_selectors(const model::Policy& policy) {
   if (auto good = check(policy.namespace_selector.value_or(""), "/namespace_selector"); !good) return good;
   if (auto good = check_rules(policy.ingress, "ingress"); !good) return good;
   return check_rules(policy.egress, "egress");
+}
+
+bool decides_before(const model::Policy& a, const model::Policy& b) {
+  // The empty scope of global ones comes before every namespace.
+  return std::tie(a.order, a.scope, a.name) < std::tie(b.order, b.scope, b.name);
+}
+
+std::string title_of(const model::Policy& policy) {
+  return policy.global() ? "GlobalNetworkPolicy " + policy.name : "NetworkPolicy " + policy.scope + "/" + policy.name;
 }
 
 }  // namespace firn::policy

@@ -5,14 +5,15 @@
 
 #include "lib/model/keys.hpp"
 #include "lib/model/loan.hpp"
+#include "lib/model/policy.hpp"
 
 namespace firn::routed {
 namespace {
 
 namespace keys = model::keys;
 
-constexpr std::array followed{keys::pools,  keys::reservations,      keys::claims, keys::nodes, keys::beats,
-                              keys::losses, keys::bgp};
+constexpr std::array followed{keys::pools, keys::reservations, keys::claims,   keys::nodes,     keys::beats,
+                              keys::losses, keys::bgp,          keys::policies, keys::namespaces, keys::published};
 // Reading more keys than that one by one costs more than a listing.
 constexpr size_t most_single_reads = 64;
 
@@ -20,6 +21,7 @@ constexpr size_t most_single_reads = 64;
 
 Follower::Follower(std::unique_ptr<kv::Store> store, std::string self)
     : store_(std::move(store)), self_(std::move(self)), followed_(followed.begin(), followed.end()) {
+  followed_.push_back(keys::host_endpoint(self_, ""));
   followed_.push_back(keys::asks_of(self_));
   followed_.push_back(keys::returns_to(self_));
 }

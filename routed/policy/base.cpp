@@ -19,13 +19,12 @@ const std::string host_discovery =
 
 std::string group() { return std::to_string(netlink::live_group); }
 
-// "22", "udp:53" -> rules. What cannot be read was refused when it was stored; here it opens nothing.
-std::vector<std::string> failsafe(const std::vector<std::string>& ports) {
+// What cannot be read was refused when it was stored; here it opens nothing.
+std::vector<std::string> failsafe(const std::vector<std::string>& texts) {
   std::vector<model::PortMatch> tcp, udp;
-  for (const std::string& text : ports) {
-    const bool is_udp = text.starts_with("udp:");
-    const auto port = model::parse_port_match(std::string_view(text).substr(is_udp ? 4 : text.starts_with("tcp:") ? 4 : 0));
-    if (port && port->name.empty()) (is_udp ? udp : tcp).push_back(*port);
+  for (const std::string& text : texts) {
+    const auto ports = model::parse_failsafe(text);
+    if (ports) (ports->protocol == 6 ? tcp : udp).push_back({ports->first, ports->last, {}});
   }
   std::vector<std::string> out;
   if (!tcp.empty()) out.push_back("tcp dport " + port_list(std::move(tcp)) + " accept");

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "lib/policy/check.hpp"
 #include "routed/policy/base.hpp"
 
 namespace firn::routed::policy {
@@ -19,10 +20,6 @@ bool has_pass(const std::vector<model::PolicyRule>& rules) {
 }
 
 const char* word(Direction direction) { return direction == Direction::ingress ? "in" : "out"; }
-
-std::string title_of(const model::Policy& policy) {
-  return policy.global() ? "GlobalNetworkPolicy " + policy.name : "NetworkPolicy " + policy.scope + "/" + policy.name;
-}
 
 }  // namespace
 
@@ -67,7 +64,7 @@ Status Compute::set_policy(const std::string& key, const model::Policy* policy) 
   }
   if (bad) {
     set_unreadable_policy(key);
-    return (*std::move(bad)).context(title_of(*policy));
+    return (*std::move(bad)).context(firn::policy::title_of(*policy));
   }
   Policy out;
   out.record = *policy;
@@ -91,8 +88,11 @@ void Compute::set_unreadable_policy(const std::string& key) {
     rest.remove_prefix(model::keys::global_policies.size());
   }
   // Containers alone: a slip must not shut a host.
-  if (out.record.global()) out.selection.space_selector = firn::policy::Selector();
-  else out.selection.space = out.record.scope;
+  if (out.record.global()) {
+    out.selection.space_selector = firn::policy::Selector();
+    out.record.namespace_selector = "";
+  }
+  if (!out.record.global()) out.selection.space = out.record.scope;
   out.record.name = rest;
   out.record.applies_ingress = out.record.applies_egress = true;
   out.rank = {out.record.order, !out.record.global(), out.record.scope, out.record.name, key};
@@ -364,7 +364,7 @@ void Compute::compile(const Place& place, PolicyChain& chain) {
   nft::Chain out;
   int number = 0;
   for (const model::PolicyRule& rule : rules_of(policy, place.first)) {
-    context.comment = title_of(policy) + " " + word(place.first) + " " + std::to_string(++number);
+    context.comment = firn::policy::title_of(policy) + " " + word(place.first) + " " + std::to_string(++number);
     for (std::string& text : rule_text(rule, context)) out.rules.push_back(std::move(text));
   }
   changes_.chains[name_of(place)] = std::move(out);
@@ -374,6 +374,18 @@ void Compute::compile(const Place& place, PolicyChain& chain) {
 void Compute::release(const PolicyChain& chain) {
   for (const Selection& selection : chain.selections) members_.release(selection);
   for (const auto& [port, protocol] : chain.ports) members_.release_port(port, protocol);
+}
+
+Result<firn::policy::Evaluator> Compute::evaluator() const {
+  std::vector<model::Policy> policies;
+  for (const auto& [key, policy] : policies_) policies.push_back(policy.record);
+  return firn::policy::Evaluator::make(std::move(policies), members_.namespaces(), settings_);
+}
+
+std::set<Address> Compute::addresses_here() const {
+  std::set<Address> out;
+  for (const auto& [id, here] : here_) out.insert(here.addresses.begin(), here.addresses.end());
+  return out;
 }
 
 void Compute::take_changes(nft::Changes& out) {

@@ -21,6 +21,7 @@
 
 #include "lib/base/result.hpp"
 #include "lib/model/policy.hpp"
+#include "lib/policy/evaluate.hpp"
 #include "routed/nft/wish.hpp"
 #include "routed/policy/members.hpp"
 
@@ -50,6 +51,14 @@ class Compute {
   // The elements by which an endpoint of this host is open: when all of them are in the kernel, it may talk. Empty: not of this
   // host.
   std::vector<nft::ElementKey> elements_of(const std::string& id) const;
+
+  // What policies are asked by for flows that are there already (forbidden.hpp). Code::invalid: never, set_policy() has refused it.
+  Result<firn::policy::Evaluator> evaluator() const;
+  // Which of the addresses are containers of the cluster, and who they are to policies.
+  std::map<Address, model::Endpoint> holders(const std::set<Address>& addresses) const { return members_.holders(addresses); }
+  std::set<Address> addresses_here() const;
+  // A policy selects somebody here, or the default is to deny: there is something that a flow may be forbidden by.
+  bool may_forbid() const { return settings_.end_connections && (settings_.default_deny || !chains_.empty()); }
 
   struct Counts {
     size_t policies = 0, chains = 0, profiles = 0, identities = 0;

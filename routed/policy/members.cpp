@@ -38,6 +38,29 @@ firn::policy::Labels Members::labels_of_namespace(const std::string& name) const
   return out;
 }
 
+std::vector<model::Namespace> Members::namespaces() const {
+  std::vector<model::Namespace> out;
+  for (const auto& [name, labels] : namespaces_) out.push_back({name, labels});
+  return out;
+}
+
+std::map<Address, model::Endpoint> Members::holders(const std::set<Address>& addresses) const {
+  std::map<Address, model::Endpoint> out;
+  for (const auto& [id, endpoint] : endpoints_) {
+    for (const Address& address : endpoint.addresses) {
+      if (!addresses.contains(address) || out.contains(address)) continue;
+      model::Endpoint& record = out[address];
+      record.container_id = id;
+      record.pod_namespace = endpoint.identity.space;
+      record.labels = endpoint.identity.labels;
+      record.addresses = endpoint.addresses;
+      if (!endpoint.ports.empty())
+        record.annotations[std::string(model::named_ports_annotation)] = model::to_string(endpoint.ports);
+    }
+  }
+  return out;
+}
+
 void Members::set_namespace(const std::string& name, const model::Namespace* record) {
   if (record == nullptr) namespaces_.erase(name);
   else namespaces_[name] = record->labels;

@@ -51,6 +51,9 @@ class Members {
   // nullptr: the namespace has no record.
   void set_namespace(const std::string& name, const model::Namespace* record);
   firn::policy::Labels labels_of_namespace(const std::string& name) const;
+  std::vector<model::Namespace> namespaces() const;
+  // As records that say what policies ask for: namespace, labels, named ports. Of two holders of an address, the first id's.
+  std::map<Address, model::Endpoint> holders(const std::set<Address>& addresses) const;
 
   // The sets that a rule needs. Each acquire needs its release; the last one takes the sets away.
   SetPair acquire(const Selection& selection);

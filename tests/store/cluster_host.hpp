@@ -60,6 +60,7 @@ class ClusterHost {
     config_.state_dir = state();
     config_.run_dir = directory_ + "/run-" + name_;
     config_.metrics = "";
+    config_.policy = false;  // several of them share one network namespace here
     config_.resync = std::chrono::seconds(1);
     config_.node_life = std::chrono::seconds(2);
     kernel_ = std::make_unique<FakeKernel>();

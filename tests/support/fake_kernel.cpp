@@ -164,6 +164,7 @@ int FakeKernel::execute(const CreateVeth& r) {
   host_side.mac = r.mac;
   peer_side.mac = r.peer_mac;
   host_side.mtu = peer_side.mtu = r.mtu;
+  host_side.group = r.group;
   host_side.peer_index = peer;
   peer_side.peer_index = mine;
   peers_[mine] = {other, peer};
