@@ -64,7 +64,7 @@ class Add {
     Rollback undo;
     if (auto got = delegated() ? delegated_addresses(wanted, undo) : addresses(wanted, undo); !got) return std::move(got).fault();
     if (finished_) {
-      if (auto open = await_policy(state_, call_.config, handle_); !open) return std::move(open).fault();
+      if (auto open = await_policy(state_, call_.config, handle_, !call_.config.wishes.ports.empty()); !open) return std::move(open).fault();
       return Added{.text = *std::move(finished_), .made = false};
     }
     if (record_.mtu < least_mtu_v6 && has_v6(record_.addresses)) {
@@ -80,7 +80,7 @@ class Add {
     auto attached = delegated() ? endpoint::complete(kernel_, netns_, spec) : endpoint::attach(kernel_, netns_, spec);
     if (!attached) return attach_fault(attached.error());
     if (!delegated()) undo.add([this, &spec] { endpoint::discard(kernel_, netns_, spec); });
-    if (auto open = await_policy(state_, call_.config, handle_); !open) return std::move(open).fault();
+    if (auto open = await_policy(state_, call_.config, handle_, !call_.config.wishes.ports.empty()); !open) return std::move(open).fault();
     undo.commit();
     CniResult result = result_of(record_, call_.config, spec, *attached);
     if (result.dns.empty()) result.dns = std::move(delegate_dns_);
