@@ -17,7 +17,6 @@ std::string ports_of_every(Family family) { return "port_any" + digit(family); }
 std::string ports_of_one(Family family) { return "port_one" + digit(family); }
 std::string hairpin(Family family) { return "hairpin" + digit(family); }
 std::string cluster(Family family) { return "cluster" + digit(family); }
-std::string nat_pools(Family family) { return "nat_pools" + digit(family); }
 std::string chain_of(const model::Pool& pool) { return "nat_pool." + pool.name; }
 std::string exclusions_of(const model::Pool& pool) { return "nat_excluded." + pool.name; }
 
@@ -51,9 +50,6 @@ void put_chains(nft::Changes& out) {
     pairs.key = type(family) + " . " + type(family);
     out.sets[hairpin(family)] = pairs;
     out.sets[cluster(family)] = address_set(family, true);
-    nft::Set pools = address_set(family, true);
-    pools.data = "verdict";
-    out.sets[nat_pools(family)] = pools;
   }
   // Packets that only pass through are for somebody else's port of that number.
   const std::string here = "fib daddr type local jump published";
@@ -67,15 +63,21 @@ void put_chains(nft::Changes& out) {
     published.rules.push_back("meta nfproto ipv" + digit(family) + " dnat " + ip(family) + " to " + place + ports_of_every(family));
   }
   out.chains["published"] = published;
-  nft::Chain leaving{"type nat hook postrouting priority srcnat; policy accept;", {}};
+}
+
+// `pools`: by prefix, the chain of the pool. They are few, so each has a rule: nft 1.0.6 cannot write a map of prefixes to
+// verdicts.
+nft::Chain leaving(const std::map<Prefix, std::string>& pools) {
+  nft::Chain out{"type nat hook postrouting priority srcnat; policy accept;", {}};
   for (const Family family : families) {
     const std::string of = ip(family);
     // To its own published port and back: the answer must come by way of the host, which knows both names of the port.
-    leaving.rules.push_back(of + " saddr . " + of + " daddr @" + hairpin(family) + " masquerade fully-random");
-    leaving.rules.push_back(of + " daddr @" + cluster(family) + " accept");
-    leaving.rules.push_back(of + " saddr vmap @" + nat_pools(family));
+    out.rules.push_back(of + " saddr . " + of + " daddr @" + hairpin(family) + " masquerade fully-random");
+    out.rules.push_back(of + " daddr @" + cluster(family) + " accept");
   }
-  out.chains["nat_postrouting"] = leaving;
+  for (const auto& [prefix, chain] : pools)
+    out.rules.push_back(ip(prefix.family()) + " saddr " + prefix.to_string() + " goto " + chain);
+  return out;
 }
 
 template <class Map, class Wanted>
@@ -154,7 +156,7 @@ Nat::Outgoing Nat::outgoing() const {
   for (const auto& [name, addresses] : nodes_) {
     for (const Address& address : addresses) inside.push_back(Prefix::host(address));
   }
-  std::vector<Prefix> leaving;
+  std::map<Prefix, std::string> with_nat;
   for (const auto& [name, pool] : pools_) {
     inside.push_back(pool.cidr);
     if (!pool.nat) continue;
@@ -170,14 +172,10 @@ Nat::Outgoing Nat::outgoing() const {
     chain.rules.push_back(pool.nat_source ? "snat " + ip(family) + " to " + pool.nat_source->to_string() + " fully-random"
                                           : "masquerade fully-random");
     out.chains[chain_of(pool)] = chain;
-    leaving.push_back(pool.cidr);
+    with_nat[pool.cidr] = chain_of(pool);
   }
   for (const Prefix& prefix : cover(std::move(inside))) out.elements[{cluster(prefix.family()), prefix.to_string()}] = "";
-  // While pools are split or merged one may lie in another for a moment: the wider one's chain serves both.
-  for (const Prefix& prefix : cover(std::move(leaving))) {
-    const auto pool = std::ranges::find_if(pools_, [&](const auto& p) { return p.second.nat && p.second.cidr == prefix; });
-    out.elements[{nat_pools(prefix.family()), prefix.to_string()}] = "goto " + chain_of(pool->second);
-  }
+  out.chains["nat_postrouting"] = leaving(with_nat);
   return out;
 }
 

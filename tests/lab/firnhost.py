@@ -43,6 +43,13 @@ class Firn:
         wait_for("firn-routed answers", lambda: self.routed.alive() and self.host.ok("firnctl", "bgp", "status"))
         return self.routed
 
+    def start_with_table(self):
+        """firn-routed, with its nftables table in the kernel."""
+        self.start()
+        script = ("import socket; s=socket.socket(socket.AF_UNIX,socket.SOCK_SEQPACKET); s.settimeout(10); s.connect('/run/firn/routed.sock'); "
+                  "s.send(b'{\"op\":\"status\"}'); print(s.recv(1<<20).decode())")
+        wait_for("the table is in place", lambda: self.host.json("python3", "-c", script)["policy"]["inPlace"])
+
     def endpoints(self):
         return self.ask("endpoint", "list")
 

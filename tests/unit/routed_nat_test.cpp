@@ -83,8 +83,8 @@ TEST_F(NatTest, PoolsAndNodesAreInside) {
   node.addresses = {ip("192.0.2.1"), ip("10.1.0.7"), ip("2001:db8::1")};
   nat.set_node("a", &node);
   EXPECT_THAT(take(), UnorderedElementsAre(Pair("cluster4 10.1.0.0/16", ""), Pair("cluster4 10.2.0.0/16", ""),
-                                           Pair("cluster4 192.0.2.1/32", ""), Pair("cluster6 2001:db8::1/128", ""),
-                                           Pair("nat_pools4 10.2.0.0/16", "goto nat_pool.out")));
+                                           Pair("cluster4 192.0.2.1/32", ""), Pair("cluster6 2001:db8::1/128", "")));
+  EXPECT_EQ(changes.chains.at("nat_postrouting")->rules.back(), "ip saddr 10.2.0.0/16 goto nat_pool.out");
   ASSERT_TRUE(changes.chains.contains("nat_pool.out"));
   EXPECT_THAT(changes.chains["nat_pool.out"]->rules, ElementsAre("masquerade fully-random"));
   pool("out", "10.2.0.0/16", true, {net("172.16.0.0/12"), net("172.16.1.0/24")});
@@ -93,7 +93,8 @@ TEST_F(NatTest, PoolsAndNodesAreInside) {
   nat.set_node("a", &node);
   EXPECT_THAT(take(), IsEmpty());
   nat.set_pool("out", nullptr);
-  EXPECT_EQ(take()["nat_pools4 10.2.0.0/16"], "-");
+  EXPECT_EQ(take()["cluster4 10.2.0.0/16"], "-");
+  EXPECT_EQ(changes.chains.at("nat_postrouting")->rules.back(), "ip6 daddr @cluster6 accept");
   EXPECT_FALSE(changes.chains.at("nat_pool.out"));
   EXPECT_FALSE(changes.sets.at("nat_excluded.out"));
 }
