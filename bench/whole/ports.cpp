@@ -12,7 +12,7 @@
 
 namespace {
 
-using namespace firn::bench;  // NOLINT(google-build-using-namespace): this file is about nothing else
+using namespace bench;  // NOLINT(google-build-using-namespace): this file is about nothing else
 
 struct Options {
   std::string bin, plugins = "/usr/lib/cni", directory;

@@ -20,7 +20,7 @@
 #include <string>
 #include <vector>
 
-namespace firn::bench {
+namespace bench {
 
 using Clock = std::chrono::steady_clock;
 
@@ -127,4 +127,4 @@ class Samples {
   std::map<std::string, std::vector<double>> values_;
 };
 
-}  // namespace firn::bench
+}  // namespace bench

@@ -1,8 +1,6 @@
 #!/usr/bin/env python3
 """What a container can do to others (rows 4, 5, 7, 14 of README.md), with firn and with the reference plugins."""
 
-import json
-
 import case
 import cni
 import peers
@@ -111,8 +109,7 @@ class Container(case.LabCase):
         servers = (HOST, "192.0.2.1")
         for server in servers:
             self.assertEqual(ask(self.host, server, 53, "udp", netns=a), "10.64.0.0")
-        self.firn.ctl("apply", "-f", "-", stdin=json.dumps(
-            {"apiVersion": "firn/v1", "kind": "GlobalNetworkPolicy", "metadata": {"name": "internal"}, "spec": {"applies_egress": True}}))
+        self.firn.put_record("policy/global/internal", {"name": "internal", "order": 10, "types": ["egress"]})
         wait_for("the policy is there", lambda: ask(self.host, HOST, 53, "udp", netns=a) == "TimeoutError")
         for server in servers:
             self.assertEqual(ask(self.host, server, 53, "udp", netns=a), "TimeoutError")

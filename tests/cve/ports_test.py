@@ -5,7 +5,6 @@ import case
 import cni
 import peers
 from firnhost import CLIENT, HOST, Firn, list_config, uplink
-from lab import wait_for
 from talk import ask, mapping, serve
 
 SUBNET = {"type": "firn-ipam", "subnet": "10.64.0.0/24"}
@@ -85,10 +84,18 @@ class Ports(case.LabCase):
         return {name for name in names if self.host.out("cat", f"/proc/sys/net/ipv4/conf/{name}/route_localnet").strip() != "0"}
 
     def loopback_from_outside(self):
-        """Whether a service of the host's loopback answers a neighbour on its link."""
-        self.client.run("ip", "route", "replace", "127.0.0.1", "via", HOST, "table", "local", check=False)
-        self.client.run("ip", "route", "flush", "table", "local", "127.0.0.0/8", check=False)
-        return ask(self.client, "127.0.0.1", 7777) not in ("ConnectionRefusedError", "TimeoutError", "OSError", "timeout")
+        """Whether a datagram for the host's loopback arrives there from a neighbour, whose own loopback is out of the way."""
+        for route in ("127.0.0.0/8", "127.0.0.1"):
+            self.client.run("ip", "route", "del", "local", route, "dev", "lo", "table", "local", check=False)
+        self.client.sysctl("net/ipv4/conf/eth0/route_localnet", 1)
+        self.client.run("ip", "route", "replace", "127.0.0.1", "via", HOST, "src", CLIENT)
+        before = self.datagrams()
+        ask(self.client, "127.0.0.1", 7777, "udp")
+        return self.datagrams() > before
+
+    def datagrams(self):
+        names, values = [line.split() for line in self.host.out("cat", "/proc/net/snmp").splitlines() if line.startswith("Udp:")]
+        return int(values[names.index("InDatagrams")])
 
     def test_row_6_the_loopback_stays_the_hosts_own(self):
         network = self.start_firn()
@@ -96,6 +103,8 @@ class Ports(case.LabCase):
         serve(self.host, 7777)
         self.assertEqual(self.route_localnet(), set())
         self.assertFalse(self.loopback_from_outside())
+        self.host.sysctl("net/ipv4/conf/eth0/route_localnet", 1)
+        self.assertTrue(self.loopback_from_outside(), "with the setting that firn never makes it would be open")
 
     def test_row_6_reference(self):
         words = peers.tried(lambda: self.add(peers.network(self.host, peers.PORTMAP), "a", mapping(8080, 80)))

@@ -1,8 +1,6 @@
 #!/usr/bin/env python3
 """Published ports and outgoing NAT with the real plugin and firn-routed: who reaches what, as whom, and who is refused."""
 
-import json
-
 import case
 import cni
 from firnhost import CLIENT, HOST, Firn, list_config, uplink
@@ -132,6 +130,34 @@ class PublishedPorts(PortsCase):
         wait_for("it is repaired", lambda: ask(self.client, HOST, 8080) == CLIENT)
 
 
+class Policy(PortsCase):
+    """Policy sees the real ends: whom the sender really speaks with, and who really speaks to the receiver."""
+
+    def put(self, **directions):
+        self.firn.put_record("policy/global/ports", {"name": "ports", "order": 10, "types": list(directions), **directions})
+
+    def test_it_decides_of_real_addresses(self):
+        self.firn.start_with_table()
+        a, (four, six) = self.attach("a", mapping(8080, 80))
+        b, _ = self.attach("b")
+        serve(self.host, netns=a)
+        self.assertEqual(ask(self.client, HOST, 8080), CLIENT)
+        web = {"action": "allow", "protocol": "tcp"}
+        self.put(ingress=[{**web, "source": {"nets": [f"{CLIENT}/32", f"{CLIENT6}/128"]}, "destination": {"ports": [80]}}])
+        wait_for("a neighbour is refused", lambda: ask(self.host, HOST, 8080, netns=b) == "TimeoutError")
+        self.assertEqual(ask(self.host, HOST6, 8080, netns=b), "TimeoutError")
+        self.assertEqual(ask(self.host, HOST, 8080, netns=a), "TimeoutError", "nor to itself by way of the host, whoever it seems to be then")
+        self.assertEqual((ask(self.client, HOST, 8080), ask(self.client, HOST6, 8080)), (CLIENT, CLIENT6))
+        self.assertEqual(ask(self.host, HOST, 8080), HOST, "a host reaches its containers")
+        self.put(ingress=[{**web, "destination": {"ports": [8080]}}])
+        wait_for("the port of the host says nothing", lambda: ask(self.client, HOST, 8080) == "TimeoutError")
+        self.put(egress=[{**web, "destination": {"nets": [f"{HOST}/32", f"{HOST6}/128"]}}])
+        wait_for("nor its address", lambda: ask(self.host, HOST, 8080, netns=b) == "TimeoutError")
+        self.put(egress=[{**web, "destination": {"nets": [f"{four}/32", f"{six}/128"], "ports": [80]}}])
+        wait_for("but the container's", lambda: "Error" not in ask(self.host, HOST, 8080, netns=b))
+        self.assertNotIn("Error", ask(self.host, HOST6, 8080, netns=b))
+
+
 class Nat(PortsCase):
     def setUp(self):
         super().setUp()
@@ -164,11 +190,7 @@ class Nat(PortsCase):
 
     def test_never_to_a_host_of_the_cluster(self):
         # Another node of the cluster, as far as its record goes: its address is the neighbour's.
-        node = json.dumps({"v": 1, "name": "h2", "machine_id": "0" * 32, "addresses": [CLIENT], "joined_at": 1, "generation": 9})
-        script = ("import sqlite3,sys; d=sqlite3.connect(sys.argv[1], timeout=10); r=d.execute('select max(rev) from log').fetchone()[0]+1; "
-                  "d.execute('insert or replace into kv(key,value,created,modified) values(?,?,?,?)', ('node/h2', sys.argv[2].encode(), r, r)); "
-                  "d.execute('insert into log(rev,keys) values(?,null)', (r,)); d.commit()")
-        self.host.run("python3", "-c", script, "/var/lib/firn/cluster.db", node)
+        self.firn.put_record("node/h2", {"name": "h2", "machine_id": "0" * 32, "addresses": [CLIENT], "joined_at": 1, "generation": 9})
         a, (four, _) = self.attach("a", network=self.nat)
         serve(self.client)
         wait_for("as itself", lambda: ask(self.host, CLIENT, 80, netns=a) == four)
