@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""What a container can do to others (rows 4, 5, 7, 14 of README.md), with firn and with the reference plugins."""
+"""What a container can do to others (rows 4, 5, 7, 13, 14 of README.md), with firn and with the reference plugins."""
+
+import json
 
 import case
 import cni
@@ -97,6 +99,19 @@ class Container(case.LabCase):
         with self.assertRaises(cni.CniError) as refused:
             network.add("a", self.host.netns("a"), ips=["192.0.2.1/32"])
         self.assertIn("lies in no subnet", refused.exception.reply)
+
+    def test_row_13_a_missing_feature_is_an_error(self):
+        """A kernel without eBPF, as far as the plugin sees: a limit that cannot be kept is not left out."""
+        config = {"cniVersion": "1.0.0", "name": "net", "type": "firn", "ipam": FOUR,
+                  "runtimeConfig": {"bandwidth": {"egressRate": 8_000_000, "egressBurst": 800_000}}}
+        env = {"CNI_COMMAND": "ADD", "CNI_CONTAINERID": "a", "CNI_NETNS": self.host.netns("a"), "CNI_IFNAME": "eth0", "CNI_PATH": "/usr/lib/cni"}
+        for error in ("ENOSYS", "EPERM", "EINVAL"):
+            done = self.host.run("strace", "-f", "-o", "/dev/null", "-e", f"inject=bpf:error={error}", str(self.host.lab.bin / "firn"),
+                                 stdin=json.dumps(config), env=env, check=False)
+            self.assertNotEqual(done.returncode, 0, error)
+            self.assertIn("loading the program that limits what a container sends", done.stdout)
+            self.assertEqual(self.firn.traces(), [], "and nothing is left")
+        self.assertEqual(self.host.run(str(self.host.lab.bin / "firn"), stdin=json.dumps(config), env=env).returncode, 0)
 
     def test_row_14_nothing_of_the_host_asks_for_a_container(self):
         """A container that may send nothing: its questions reach no name server, on the host or through it."""
