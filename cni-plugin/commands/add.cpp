@@ -64,7 +64,7 @@ class Add {
     Rollback undo;
     if (auto got = delegated() ? delegated_addresses(wanted, undo) : addresses(wanted, undo); !got) return std::move(got).fault();
     if (finished_) {
-      if (auto open = await_policy(state_, call_.config, handle_, !call_.config.wishes.ports.empty()); !open) return std::move(open).fault();
+      if (auto open = await_policy(state_, call_.config, handle_, rests_on_daemon()); !open) return std::move(open).fault();
       return Added{.text = *std::move(finished_), .made = false};
     }
     if (record_.mtu < least_mtu_v6 && has_v6(record_.addresses)) {
@@ -80,7 +80,7 @@ class Add {
     auto attached = delegated() ? endpoint::complete(kernel_, netns_, spec) : endpoint::attach(kernel_, netns_, spec);
     if (!attached) return attach_fault(attached.error());
     if (!delegated()) undo.add([this, &spec] { endpoint::discard(kernel_, netns_, spec); });
-    if (auto open = await_policy(state_, call_.config, handle_, !call_.config.wishes.ports.empty()); !open) return std::move(open).fault();
+    if (auto open = await_policy(state_, call_.config, handle_, rests_on_daemon()); !open) return std::move(open).fault();
     undo.commit();
     CniResult result = result_of(record_, call_.config, spec, *attached);
     if (result.dns.empty()) result.dns = std::move(delegate_dns_);
@@ -103,6 +103,11 @@ class Add {
     auto needs = needs_of(call_, state_);
     if (!needs) return std::move(needs).fault();
     if (call_.config.mtu == 0) wanted.mtu -= overhead_of(*needs);
+    for (const Need& need : *needs) {
+      for (const Source& source : need.sources) {
+        if (source.pool.nat) nat_pool_ = source.pool.name;
+      }
+    }
     auto leased = lease(state_, wanted, model::Use::routed, *needs);
     if (!leased && leased.error().is(Code::exists)) {
       if (auto gone = take_over(wanted, &*needs); !gone || finished_) return gone;
@@ -209,6 +214,12 @@ class Add {
     });
   }
 
+  // What of this container firn-routed does, and nobody else: never left out in silence.
+  std::string rests_on_daemon() const {
+    if (!call_.config.wishes.ports.empty()) return "/runtimeConfig/portMappings: ports are published";
+    return nat_pool_.empty() ? "" : "pool " + nat_pool_ + ": containers leave with their host's address";
+  }
+
   // A bucket that is smaller than a packet would stop the traffic for good.
   Answer bandwidth_holds_a_packet() const {
     constexpr int frame_header = 18;  // Ethernet, and a VLAN tag
@@ -238,6 +249,7 @@ class Add {
   model::Endpoint record_;
   std::vector<Prefix> routes_;
   Dns delegate_dns_;
+  std::string nat_pool_;  // one of the network's that has NAT
   std::optional<std::string> finished_;
 };
 

@@ -111,7 +111,7 @@ class PublishedPorts(PortsCase):
 
     def test_without_daemon_nothing_is_published(self):
         reply = self.refused("a", mapping(8080, 80), code=7)
-        self.assertIn("firn-routed publishes the ports of containers", reply)
+        self.assertIn("ports are published by firn-routed alone", reply)
         self.assertEqual(self.firn.traces(), [])
         self.host.write("/etc/firn/routed.json", '{"policy":false}')
         self.firn.start()
@@ -187,6 +187,18 @@ class Nat(PortsCase):
         wait_for("by that address", lambda: ask(self.host, CLIENT, 80, netns=a) == "192.0.2.66")
         self.firn.ctl("pool", "set", "out", "--no-nat")
         wait_for("as itself", lambda: ask(self.host, CLIENT, 80, netns=a) == four)
+
+    def test_not_without_the_daemon(self):
+        self.firn.routed.terminate()
+        self.host.write("/etc/firn/routed.json", '{"policy":false}')
+        self.firn.start()
+        wait_for("the table is gone", lambda: "firn" not in self.host.out("nft", "list", "tables"))
+        netns = self.host.netns("a")
+        with self.assertRaises(cni.CniError) as refused:
+            self.nat.add("a", netns)
+        self.assertIn("pool out", refused.exception.reply)
+        self.assertIn("with their host's address by firn-routed alone", refused.exception.reply)
+        self.attach("b", network=self.plain)
 
     def test_never_to_a_host_of_the_cluster(self):
         # Another node of the cluster, as far as its record goes: its address is the neighbour's.
