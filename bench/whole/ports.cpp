@@ -19,9 +19,8 @@ struct Options {
   int rounds = 100, kept = 0;
 };
 
-constexpr const char* policy = R"({"apiVersion":"firn/v1","kind":"GlobalNetworkPolicy","metadata":{"name":"bench"},"spec":{
-  "order":10,"selector":"","applies_ingress":true,"applies_egress":true,
-  "ingress":[{"action":"allow","protocol":"tcp","destination":{"ports":["80"]}}],"egress":[{"action":"allow"}]}})";
+constexpr const char* policy = R"({"apiVersion":"firn/v1","kind":"GlobalNetworkPolicy","metadata":{"name":"bench"},"spec":{"order":10,
+  "types":["ingress","egress"],"ingress":[{"action":"allow","protocol":"tcp","destination":{"ports":[80]}}],"egress":[{"action":"allow"}]}})";
 
 std::string port_mappings(int number) {
   return R"("runtimeConfig":{"portMappings":[{"hostPort":)" + std::to_string(number) + R"(,"containerPort":80,"protocol":"tcp"}]})";
