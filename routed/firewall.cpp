@@ -41,6 +41,7 @@ Firewall::Firewall(loop::Loop& loop, Log& log, const Clock& clock, const Config&
                 table_trouble_ = why.message;
                 ports_.failed("nftables", why);
               }}),
+      counters_(child_, clock, std::string(table_name)),
       flows_(loop, compute_, flow_ports()) {}
 
 void Firewall::start() {
@@ -55,16 +56,21 @@ void Firewall::start() {
 void Firewall::set_endpoint(const std::string& handle, const model::Endpoint* endpoint) {
   compute_.set_endpoint(handle, endpoint, true);
   nat_.set_endpoint(handle, endpoint);
+  const std::vector<model::PortPlace> ports = endpoint == nullptr ? std::vector<model::PortPlace>() : model::places_of(*endpoint);
   const auto old = here_.find(handle);
   if (old != here_.end()) {
-    if (endpoint != nullptr && endpoint->host_ifname == old->second.interface && endpoint->addresses == old->second.addresses) return;
+    const Side& side = old->second;
+    if (endpoint != nullptr && endpoint->host_ifname == side.interface && endpoint->addresses == side.addresses && ports == side.ports) {
+      return;
+    }
     flows_.gone(old->second.addresses);
     flows_due_ = true;
     if (--interfaces_[old->second.interface] == 0) interfaces_.erase(old->second.interface);
     here_.erase(old);
   }
   if (endpoint == nullptr || endpoint->host_ifname.empty()) return;
-  here_[handle] = {endpoint->host_ifname, endpoint->addresses};
+  here_[handle] = {endpoint->host_ifname, endpoint->addresses, ports};
+  flows_.published(ports);
   ++interfaces_[endpoint->host_ifname];
 }
 
@@ -410,8 +416,10 @@ void Firewall::answer_waiters() {
   }
 }
 
-void Firewall::list(std::function<void(Result<std::string>)> done) {
-  child_.run(nft::Request::list, "list table inet " + std::string(table_name) + "\n", std::move(done));
+std::map<std::string, std::string> Firewall::handles() const {
+  std::map<std::string, std::string> out;
+  for (const auto& [handle, side] : here_) out.emplace(side.interface, handle);
+  return out;
 }
 
 Firewall::State Firewall::state() const {

@@ -27,6 +27,7 @@
 #include "lib/netlink/table_monitor.hpp"
 #include "routed/cluster/follower.hpp"
 #include "routed/config.hpp"
+#include "routed/counters.hpp"
 #include "routed/flows.hpp"
 #include "routed/log.hpp"
 #include "routed/nft/child.hpp"
@@ -64,12 +65,14 @@ class Firewall {
   bool is_on() const { return config_.policy; }
   // Why the table is not in place; "" when it is, or is not wished for.
   std::string trouble() const;
+  bool knows(const std::string& handle) const { return here_.contains(handle); }
   // The endpoint may talk, and its ports lead to it: what it needs is in the kernel.
   bool is_open_for(const std::string& handle) const;
   // `done` is called once that is so, or after `patience` with the reason why not.
   void wait(const std::string& handle, std::chrono::milliseconds patience, std::function<void(const Status&)> done);
-  // nft's listing of the table in JSON, without the elements of sets.
-  void list(std::function<void(Result<std::string>)> done);
+  CounterReader& counters() { return counters_; }
+  // The attachments of this host, by interface.
+  std::map<std::string, std::string> handles() const;
 
   struct State {
     nft::Table::State table;
@@ -114,6 +117,7 @@ class Firewall {
   const Ports ports_;
   nft::Child child_;
   nft::Table table_;
+  CounterReader counters_;
   policy::Compute compute_;
   policy::Nat nat_;
   Flows flows_;
@@ -132,6 +136,7 @@ class Firewall {
   struct Side {  // of an endpoint of this host
     std::string interface;
     std::vector<Address> addresses;
+    std::vector<model::PortPlace> ports;
   };
   std::map<std::string, size_t> interfaces_;  // of endpoints of this host
   std::map<std::string, Side> here_;          // by handle

@@ -3,7 +3,8 @@
 //
 //   attach_bench BIN_DIR [--rounds N] [--plugins /usr/lib/cni] [--routed]
 //
-// --routed: firn-routed runs meanwhile and holds the store open (as on a real host); without: nothing else runs.
+// --routed: firn-routed runs meanwhile and holds the store open (as on a real host), and ADD waits for policy; without: nothing else
+// runs.
 #include <signal.h>
 #include <sys/stat.h>
 
@@ -25,7 +26,8 @@ std::string netns_path(const Options& o, int number) { return o.directory + "/ns
 
 Command firn(const Options& o, const std::string& verb, const std::string& id, const std::string& netns) {
   return {o.bin + "/firn", {}, cni_environment(verb, id, netns, o.bin),
-          R"({"cniVersion":"1.0.0","name":"bench","type":"firn","mtu":1500,"stateDir":")" + o.directory + R"(/firn","ipam":{"type":"firn-ipam","subnet":"10.64.0.0/16"}})"};
+          R"({"cniVersion":"1.0.0","name":"bench","type":"firn","mtu":1500,"stateDir":")" + o.directory + R"(/firn","daemonSocket":")" + o.directory +
+              R"(/run/routed.sock","ipam":{"type":"firn-ipam","subnet":"10.64.0.0/16"}})"};
 }
 
 Command ptp(const Options& o, const std::string& verb, const std::string& id, const std::string& netns) {

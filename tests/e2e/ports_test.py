@@ -11,6 +11,24 @@ SUBNETS = {"type": "firn-ipam", "ranges": [[{"subnet": "10.64.0.0/24"}], [{"subn
 CLIENT6, HOST6 = "2001:db8:1::1", "2001:db8:1::2"
 
 
+# Sends a datagram every 20 ms from one port, without end, and says what comes back.
+PERSISTENT = r"""
+import socket, sys, time
+sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+sock.setblocking(False)
+sock.bind(("", 40000))
+number = 0
+while True:
+    try:
+        sock.sendto(b"?", (sys.argv[1], int(sys.argv[2])))
+        number += 1
+        print("sent", number, flush=True)
+        while True: print("answer", sock.recvfrom(100)[0].decode(), flush=True)
+    except OSError:
+        time.sleep(0.02)
+"""
+
+
 class PortsCase(case.LabCase):
     def setUp(self):
         super().setUp()
@@ -117,6 +135,19 @@ class PublishedPorts(PortsCase):
         self.firn.start()
         self.assertIn("policy\\\" is off", self.refused("b", mapping(8080, 80), code=7))
         self.attach("c")
+
+    def test_a_client_that_never_stops_reaches_the_next_container(self):
+        """Its datagrams make one flow, which the kernel remembers: before there is a container, with the first, with the second."""
+        self.firn.start_with_table()
+        client = self.client.start("client", "python3", "-u", "-c", PERSISTENT, HOST, "5353")
+        wait_for("it sends", lambda: "sent 5\n" in client.log())
+        for name in ("a", "b"):
+            netns, (four, _) = self.attach(name, mapping(5353, 53, "udp"))
+            server = serve(self.host, 53, netns=netns)
+            seen = len(client.log())
+            wait_for(f"{name} answers", lambda s=seen: f"answer {CLIENT}" in client.log()[s:])
+            self.network.delete(name, netns)
+            server.kill()
 
     def test_the_daemon_restarts(self):
         self.firn.start_with_table()
