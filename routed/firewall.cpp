@@ -69,6 +69,7 @@ void Firewall::set_endpoint(const std::string& handle, const model::Endpoint* en
 }
 
 void Firewall::set_self(const std::string& node) {
+  self_known_ = true;
   if (node == self_) return;
   self_ = node;
   for (const auto& [key, value] : records_) {
@@ -221,7 +222,7 @@ void Firewall::flush(bool known) {
     flows_due_ = true;
   }
   // Without a name this host is part of no cluster yet: there are no policies.
-  if (!table_.is_open() && known && (cluster_read_ || self_.empty())) {
+  if (!table_.is_open() && known && (cluster_read_ || (self_known_ && self_.empty()))) {
     mark_node();
     return table_.open();
   }

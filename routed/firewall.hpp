@@ -51,7 +51,7 @@ class Firewall {
   // Reads the copy of an earlier run; with "policy": false takes a table of an earlier run away.
   void start();
   void set_endpoint(const std::string& handle, const model::Endpoint* endpoint);  // of this host
-  void set_self(const std::string& node);
+  void set_self(const std::string& node);  // "": the host has no name yet
   void take(const ClusterUpdate& update);
   void set_link(const netlink::Link& link);
   void remove_link(const std::string& name);
@@ -124,6 +124,7 @@ class Firewall {
   loop::Handle monitor_watch_, save_timer_, hold_timer_;
 
   std::string self_;
+  bool self_known_ = false;    // "" says then that this host has no name
   PolicyRecords records_;      // of the cluster, as far as policy goes by them
   bool cluster_read_ = false;  // or a copy was
   bool from_copy_ = false;
