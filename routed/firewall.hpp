@@ -129,7 +129,8 @@ class Firewall {
   bool cluster_read_ = false;  // or a copy was
   bool from_copy_ = false;
   bool held_ = false, holding_ = false, hold_impossible_ = false;
-  bool marked_ = false;  // the node store has the mark
+  nft::Changes unmarked_;  // the chains that set the hold table's mark, as they are without
+  bool marked_ = false;    // the node store has the mark
   std::string monitor_trouble_, table_trouble_, hold_trouble_;
   struct Side {  // of an endpoint of this host
     std::string interface;
