@@ -25,7 +25,7 @@ class Writer {
   }
   void table(std::string_view verb) { line(std::nullopt, std::string(verb) + " table" + table_); }
   void add_set(const std::string& name, const Set& set) {
-    std::string text = std::string("add ") + (set.data.empty() ? "set" : "map") + table_ + name + " { type " + set.key;
+    std::string text = std::string("add ") + (set.data.empty() ? "set" : "map") + table_ + name + (set.key.starts_with("typeof ") ? " { " : " { type ") + set.key;
     if (!set.data.empty()) text += " : " + set.data;
     text += ";";
     if (set.interval) text += " flags interval;";
