@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
 """Kubernetes' recipes of network policies as a table: who reaches whom, by real connections over both families, and the same by
-`firnctl policy explain`. Every recipe is stated twice: as the documents that are applied, and as what must come of them."""
+`firnctl policy explain`; on one host, and over two on etcd. Every recipe is stated twice: as the documents that are applied, and as
+what must come of them."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import case
 import cni
 from firnhost import HOST, Firn, list_config, uplink
 from lab import LabError, wait_for
+from racks import Racks
 
 SUBNETS = {"type": "firn-ipam", "ranges": [[{"subnet": "10.64.0.0/16"}], [{"subnet": "fd00:64::/112"}]]}
 PODS = {  # name: namespace, labels
@@ -114,8 +117,8 @@ RECIPES = {
         [policy("p", {**DB, "ingress": [{"ports": [{"port": "http"}]}]})],
         lambda s, d, at: d != "db" or at == "tcp/8080"),
     "a block with an exception": (
-        [policy("p", {**DB, "ingress": [{"from": [{"ipBlock": {"cidr": "0.0.0.0/0", "except": ["10.64.0.0/16"]}},
-                                                  {"ipBlock": {"cidr": "::/0", "except": ["fd00:64::/112"]}}]}]})],
+        [policy("p", {**DB, "ingress": [{"from": [{"ipBlock": {"cidr": "0.0.0.0/0", "except": ["10.64.0.0/16", "10.66.0.0/16"]}},
+                                                  {"ipBlock": {"cidr": "::/0", "except": ["fd00:64::/112", "fd66::/64"]}}]}]})],
         lambda s, d, at: d != "db" or s == OUTSIDE),
     "deny egress": ([policy("p", {**pods(role="frontend"), "policyTypes": ["Egress"]})], lambda s, d, at: s != "front"),
     "egress to an application and to a port": (
@@ -132,50 +135,53 @@ RECIPES = {
 }
 
 
-class Recipes(case.LabCase):
-    def setUp(self):
-        super().setUp()
-        self.host = self.lab.host("h1")
-        self.client = uplink(self.lab, self.host)
-        self.host.run("ip", "address", "add", "2001:db8::2/64", "dev", "eth0", "nodad")
-        self.client.run("ip", "address", "add", "2001:db8::1/64", "dev", "eth0", "nodad")
-        self.client.run("ip", "route", "add", "fd00:64::/112", "via", "2001:db8::2")
-        self.host.sysctl("net/ipv6/conf/all/forwarding", 1)
-        self.firn = Firn(self.host)
-        self.firn.ctl("init", "--name", "h1", "--address", HOST)
-        self.network = cni.Network(self.host, "net", list_config(ipam=SUBNETS))
-        self.firn.start_with_table()
+class Recipes:
+    """client: outside; outside: its addresses. homes: where the pods are, one after the other, each with `host`, `firn` and `network`."""
+
+    def populate(self, client, outside, homes):
+        self.client, self.homes = client, homes
+        self.host = homes[0].host
         self.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "myproject", "labels": {"project": "myproject"}}}])
-        self.netns, self.addresses = {}, {OUTSIDE: ["192.0.2.1", "2001:db8::1"]}
-        for name, (namespace, labels) in PODS.items():
-            self.netns[name] = self.host.netns(name)
-            result = self.network.add(name, self.netns[name], args=f"IgnoreUnknown=1;K8S_POD_NAMESPACE={namespace};K8S_POD_NAME={name}")
-            self.addresses[name] = cni.addresses(result)
+        self.netns, self.addresses = {}, {OUTSIDE: outside}
+        self.home = {}
+        for number, (name, (namespace, labels)) in enumerate(PODS.items()):
+            home = self.home[name] = homes[number % len(homes)]
+            self.netns[name] = home.host.netns(name)
+            result = home.network.add(name, self.netns[name], args=f"IgnoreUnknown=1;K8S_POD_NAMESPACE={namespace};K8S_POD_NAME={name}")
+            self.addresses[name] = sorted(cni.addresses(result), key=lambda address: ":" in address)
+            handle = f"{home.network.name}/{name}/eth0"
             if labels:
-                self.firn.ctl("endpoint", "label", f"net/{name}/eth0", *[f"{key}={value}" for key, value in labels.items()])
-            self.firn.ctl("endpoint", "label", f"net/{name}/eth0", "--annotation", "firn.io/ports=http=8080/tcp,dns=53/udp")
-            server = self.host.start(f"server-{name}", "nsenter", f"--net={self.netns[name]}", "python3", "-u", "-c", SERVER)
+                home.firn.ctl("endpoint", "label", handle, *[f"{key}={value}" for key, value in labels.items()])
+            home.firn.ctl("endpoint", "label", handle, "--annotation", "firn.io/ports=http=8080/tcp,dns=53/udp")
+            server = home.host.start(f"server-{name}", "nsenter", f"--net={self.netns[name]}", "python3", "-u", "-c", SERVER)
             wait_for("the server listens", lambda server=server: "ready" in server.log())
+
+        # What explain goes by on a host of another's containers.
+        wait_for("every host's containers are published as they are now", self.published)
+
+    def published(self):
+        found = {one["endpoint"].get("pod_name"): one["endpoint"] for one in self.homes[-1].firn.ask("endpoint", "list", "--all")}
+        return all(found[name].get("labels", {}) == labels and "annotations" in found[name] for name, (_, labels) in PODS.items())
 
     def apply(self, objects):
         self.host.run("firnctl", "apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
 
+    def reached_from(self, source):
+        """{(source, destination, service, family, whether it answered)}"""
+        asked = {}
+        for destination in PODS:
+            for service in SERVICES:
+                kind, port = service.split("/")
+                for address in self.addresses[destination]:
+                    if source != destination:
+                        asked[f"{kind} {address} {port}"] = (destination, service)
+        host, inside = (self.client, ()) if source == OUTSIDE else (self.home[source].host, ("nsenter", f"--net={self.netns[source]}"))
+        answered = host.json(*inside, "python3", "-c", PROBE, "0.7", stdin="".join(f"{line}\n" for line in asked))
+        return {(source, *asked[line], "6" if ":" in line else "4", line in answered) for line in asked}
+
     def reached(self):
-        """{(source, destination, service)} of what answered over both families; one family alone is an error in itself."""
-        out = set()
-        for source in [*PODS, OUTSIDE]:
-            asked = {}
-            for destination in PODS:
-                for service in SERVICES:
-                    kind, port = service.split("/")
-                    for address in self.addresses[destination]:
-                        if source != destination:
-                            asked[f"{kind} {address} {port}"] = (destination, service)
-            run = self.client.out if source == OUTSIDE else lambda *argv, s=source, **options: self.host.inside(self.netns[s], *argv, **options).stdout
-            answered = json.loads(run("python3", "-c", PROBE, "0.7", stdin="".join(f"{line}\n" for line in asked)))
-            for line, (destination, service) in asked.items():
-                out.add((source, destination, service, "6" if ":" in line else "4", line in answered))
-        return out
+        with ThreadPoolExecutor() as pool:
+            return set().union(*pool.map(self.reached_from, [*PODS, OUTSIDE]))
 
     def explained(self, source, destination, service):
         kind, port = service.split("/")
@@ -183,13 +189,13 @@ class Recipes(case.LabCase):
         # Of two pods both families are told at once.
         for position in (0, 1) if source == OUTSIDE else (0,):
             ends = [self.addresses[OUTSIDE][position] if end == OUTSIDE else f"{PODS[end][0]}/{end}" for end in (source, destination)]
-            done = self.host.run("firnctl", "policy", "explain", "--from", ends[0], "--to", ends[1], "--port", f"{port}/{kind}", check=False)
+            done = self.homes[-1].host.run("firnctl", "policy", "explain", "--from", ends[0], "--to", ends[1], "--port", f"{port}/{kind}", check=False)
             self.assertIn(done.returncode, (0, 3), done.stderr)
             found.append(done.returncode == 0)
         self.assertEqual(len(set(found)), 1, found)
         return found[0]
 
-    def test_recipes(self):
+    def check_recipes(self):
         before = []
         for recipe, (objects, reaches) in RECIPES.items():
             with self.subTest(recipe):
@@ -207,12 +213,39 @@ class Recipes(case.LabCase):
                     return last == wanted
 
                 try:
-                    wait_for("the policies are in force", settled, 20)
+                    wait_for("the policies are in force", settled, 30)
                 except LabError:
                     self.fail(f"{recipe}: not as it should be: {sorted(last - wanted)}")
                 for source, destination, service, family, should in sorted(wanted):
                     if family == "4" and destination in ("db", "plain"):
                         self.assertEqual(self.explained(source, destination, service), should, f"{recipe}: {source} to {destination} {service}")
+
+
+class OneHost(Recipes, case.LabCase):
+    def test_recipes(self):
+        self.host = self.lab.host("h1")
+        client = uplink(self.lab, self.host)
+        self.host.run("ip", "address", "add", "2001:db8::2/64", "dev", "eth0", "nodad")
+        client.run("ip", "address", "add", "2001:db8::1/64", "dev", "eth0", "nodad")
+        client.run("ip", "route", "add", "fd00:64::/112", "via", "2001:db8::2")
+        self.firn = Firn(self.host)
+        self.firn.ctl("init", "--name", "h1", "--address", HOST)
+        self.network = cni.Network(self.host, "net", list_config(ipam=SUBNETS))
+        self.firn.start_with_table()
+        self.populate(client, ["192.0.2.1", "2001:db8::1"], [self])
+        self.check_recipes()
+
+
+class TwoHosts(Recipes, case.LabCase):
+    def test_recipes(self):
+        racks = Racks(self.lab, {"a": "r1", "b": "r1"})
+        racks.found("--mode", "direct")
+        racks.start(bgp=False)
+        self.populate(racks.tors["r1"], ["192.0.2.254", "2001:db8:1::254"], racks.members)
+        for name, home in self.home.items():
+            for address, via in zip(self.addresses[name], home.addresses):
+                self.client.run("ip", "route", "add", address, "via", via)
+        self.check_recipes()
 
 
 if __name__ == "__main__":
