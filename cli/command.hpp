@@ -42,7 +42,7 @@ class Command {
   // A command that runs. `examples`: one a line, without the program's prompt.
   Command verb(const std::string& name, const std::string& summary, const std::string& examples, Run run);
 
-  // `value`: what the help calls it ("CIDR"); for POOL, PEER, NODE and HANDLE the shell completes names that exist.
+  // `value`: what the help calls it ("CIDR"); for POOL, PEER, NODE, POLICY and HANDLE the shell completes names that exist.
   Command& positional(const std::string& value, const std::string& help, Take take, Need need = Need::required);
   // One or more; each value is taken on its own.
   Command& positionals(const std::string& value, const std::string& help, Take take);

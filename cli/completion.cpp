@@ -57,7 +57,8 @@ complete -F _firnctl firnctl
 // Which list command knows the names that the first positional wants.
 std::string noun_of(const CompletionCommand& command) {
   static const std::pair<const char*, const char*> nouns[] = {
-      {"POOL", "pool"}, {"PEER", "bgp peer"}, {"NODE", "node"}, {"HANDLE", "endpoint"}, {"RESERVATION", "reservation"}};
+      {"POOL", "pool"},       {"PEER", "bgp peer"},           {"NODE", "node"},
+      {"HANDLE", "endpoint"}, {"RESERVATION", "reservation"}, {"POLICY", "policy"}};
   if (command.positionals.empty()) return {};
   for (const auto& [value, noun] : nouns) {
     if (command.positionals.front() == value) return noun;

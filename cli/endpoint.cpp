@@ -5,12 +5,15 @@
 #include "cli/nouns.hpp"
 #include "cli/parse.hpp"
 #include "ipam/across.hpp"
+#include "lib/model/keys.hpp"
+#include "lib/model/policy.hpp"
 
 namespace firn::cli {
 
 namespace {
 
-constexpr size_t short_id = 12;     // as container runtimes show the 64 digits of an id
+constexpr size_t short_id = 12;  // as container runtimes show the 64 digits of an id
+constexpr size_t longest_annotation = 1024;
 constexpr size_t least_prefix = 4;  // of an id, so that a typing mistake does not match
 
 std::string pod_text(const model::Endpoint& e) { return e.pod_name.empty() ? "" : e.pod_namespace + "/" + e.pod_name; }
@@ -84,6 +87,16 @@ Result<std::vector<model::Endpoint>> matching(const std::vector<model::Endpoint>
   return found;
 }
 
+std::string ports_text(const std::vector<model::PublishedPort>& ports) {
+  std::string out;
+  for (const model::PublishedPort& port : ports) out += (out.empty() ? "" : ", ") + to_string(port);
+  return out;
+}
+
+std::string bucket_text(const model::Bucket& bucket) {
+  return std::to_string(bucket.rate) + " bit/s, burst " + std::to_string(bucket.burst) + " bit";
+}
+
 std::string sheet_of(const model::Endpoint& e) {
   Sheet sheet;
   sheet.line("Handle", model::handle_of(e))
@@ -99,6 +112,9 @@ std::string sheet_of(const model::Endpoint& e) {
   if (!e.pod_name.empty()) sheet.line("Pod", pod_text(e)).line("Pod UID", e.pod_uid);
   if (!e.labels.empty()) sheet.line("Labels", labels_text(e.labels));
   if (!e.annotations.empty()) sheet.line("Annotations", labels_text(e.annotations));
+  if (!e.ports.empty()) sheet.line("Published ports", ports_text(e.ports));
+  if (e.bandwidth.ingress) sheet.line("Limit to it", bucket_text(e.bandwidth.ingress));
+  if (e.bandwidth.egress) sheet.line("Limit from it", bucket_text(e.bandwidth.egress));
   sheet.line("Boot", e.boot_id).line("Created", time_text(e.created_at));
   return sheet.text();
 }
@@ -111,6 +127,62 @@ Result<Exit> show(const Context& context, const std::string& what) {
   std::string text;
   for (const model::Endpoint& e : *found) text += (text.empty() ? "" : "\n") + sheet_of(e);
   return context.print(encode_all(*found), text);
+}
+
+struct Relabel {
+  std::string what;
+  std::vector<std::string> changes;  // "key=value", "key-"
+  bool annotations = false;
+};
+
+// Annotations hold more than labels do.
+Status change_annotation(std::map<std::string, std::string>& annotations, std::string_view text) {
+  const size_t equals = text.find('=');
+  if (equals == std::string_view::npos) return change_label(annotations, text);
+  const std::string_view key = text.substr(0, equals), value = text.substr(equals + 1);
+  if (auto good = check_label(key, ""); !good) return good;
+  if (value.size() > longest_annotation || std::any_of(value.begin(), value.end(), [](char c) { return c < ' ' || c > '~'; }))
+    return make_error(Code::invalid, "an annotation has at most " + std::to_string(longest_annotation) + " printable characters");
+  if (key == model::named_ports_annotation) {
+    if (auto good = model::check_named_ports(value); !good) return std::move(good).error().context(key);
+  }
+  annotations[std::string(key)] = value;
+  return {};
+}
+
+// Labels come from the runtime when a container is attached; this changes what is recorded since, and firn-routed sees it.
+Result<Exit> relabel(const Context& context, const Relabel& args) {
+  auto all = endpoints(context, {});
+  if (!all) return std::move(all).error();
+  auto found = matching(*all, args.what);
+  if (!found) return std::move(found).error();
+  auto node = context.node_store();
+  if (!node) return std::move(node).error();
+  std::vector<model::Endpoint> changed;
+  bool same = true;
+  auto committed = (*node)->transact([&](kv::Transaction& tx) -> Status {
+    changed.clear();
+    same = true;
+    for (const model::Endpoint& endpoint : *found) {
+      const std::string handle = model::handle_of(endpoint), key = model::keys::endpoint(handle);
+      auto text = tx.get(key);
+      if (!text) return std::move(text).error();
+      if (!*text) return make_error(Code::not_found, "endpoint " + handle + " has gone meanwhile");
+      auto record = model::decode_endpoint(**text);
+      if (!record) return damaged(key, record.error());
+      for (const std::string& change : args.changes) {
+        auto done = args.annotations ? change_annotation(record->annotations, change) : change_label(record->labels, change);
+        if (!done) return std::move(done).error().context("endpoint " + handle);
+      }
+      const std::string now = model::encode(*record);
+      same = same && now == **text;
+      if (now != **text) tx.put(key, now);
+      changed.push_back(*std::move(record));
+    }
+    return {};
+  });
+  if (!committed) return std::move(committed).error();
+  return context.done("endpoint " + args.what + (same ? " is so already" : " changed"), encode_all(changed));
 }
 
 }  // namespace
@@ -136,6 +208,20 @@ void add_endpoint(Command& root, Context& context) {
             "firnctl endpoint show 0123456789ab\nfirnctl endpoint show 10.44.0.7\nfirnctl endpoint show web/0123456789ab/eth0",
             [what, &context] { return show(context, *what); })
       .positional("HANDLE", "Container id (or its beginning), address, or NETWORK/CONTAINER/INTERFACE", Command::text(*what));
+
+  auto relabelled = std::make_shared<Relabel>();
+  group
+      .verb("label", "Change the labels of a container on this host; policies see them at once",
+            "firnctl endpoint label 0123456789ab app=web tier-\n"
+            "firnctl endpoint label web/0123456789ab/eth0 --annotation firn.io/ports=http=8080/tcp,dns=53/udp",
+            [relabelled, &context] { return relabel(context, *relabelled); })
+      .flag("--annotation", "Change annotations instead", relabelled->annotations)
+      .positional("HANDLE", "Container id (or its beginning), address, or NETWORK/CONTAINER/INTERFACE",
+                  Command::text(relabelled->what))
+      .positionals("KEY=VALUE|KEY-", "Set it, or take it away", [relabelled](const std::string& text) -> Status {
+        relabelled->changes.push_back(text);
+        return {};
+      });
 }
 
 }  // namespace firn::cli

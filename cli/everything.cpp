@@ -33,6 +33,7 @@ void add_everything(Program& program, Context& context) {
   add_endpoint(root, context);
   add_route(root, context);
   add_trace(root, context);
+  add_policy(root, context);
   add_bgp(root, context);
   add_get(root, context);
   add_apply(root, context);

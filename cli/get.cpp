@@ -20,7 +20,7 @@ Result<std::vector<Record>> records_of(kv::Store& cluster, const Kind& kind, con
   for (const kv::Entry& entry : listing->entries) {
     auto record = kind.read(entry.value);
     if (!record) return damaged(entry.key, record.error());
-    if (name.empty() || record->name == name) out.push_back(std::move(*record));
+    if (name.empty() || record->name == kind.full_name(name)) out.push_back(std::move(*record));
   }
   if (!name.empty() && out.empty()) {
     return make_error(Code::not_found,

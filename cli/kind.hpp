@@ -18,14 +18,25 @@ namespace firn::cli {
 
 // A record with its type erased.
 struct Record {
-  std::string name;  // metadata.name
+  std::string name;  // metadata.name, with the scope if the kind has one
   std::string text;  // as it is stored
+};
+
+// A document of somebody else that says the same as one of ours.
+struct Foreign {
+  std::string api_version;  // "networking.k8s.io/v1"
+  // The text of the record. An error begins with the JSON pointer of its place in the document.
+  std::function<Result<std::string>(const json::Value& document)> record;
 };
 
 struct Kind {
   std::string api_version = "firn/v1";
   std::string name;        // "BgpPeer"; "bgppeer" on the command line and in front of object names
   std::string name_field;  // of the record, is metadata.name; "": there is one object of the kind, and it is called "default"
+  // A field of metadata in which alone names are unique ("namespace"): the object is then called SCOPE/NAME. "": there is none.
+  std::string scope_field;
+  std::string default_scope;  // when metadata does not say it; "": it must
+  std::vector<Foreign> foreign;
   std::vector<std::string> metadata;  // further fields of the record that stand in metadata
   std::vector<std::string> status;    // fields of the record that firn writes itself: shown as status, kept by apply
   std::string keys;                   // of the cluster store: a prefix, or the key itself of the one object
@@ -35,6 +46,9 @@ struct Kind {
 
   std::string word() const;
   std::vector<std::string> table_heads() const;  // NAME first
+  // As a person may write the object's name: without the scope it is in the default one.
+  std::string full_name(const std::string& given) const;
+  // An error about the scope begins with its JSON pointer ("/namespace").
   std::function<Result<std::string>(const std::string& name)> key;
   // A strict source is one that a person wrote: it is also validated by what the commands of the noun validate with. An error
   // about one field begins with its JSON pointer.
@@ -102,6 +116,11 @@ Kind bgp_peer_kind();
 Kind bgp_filter_kind();
 Kind bgp_community_kind();
 Kind bgp_prefix_kind();
+Kind network_policy_kind();
+Kind global_network_policy_kind();
+Kind namespace_kind();
+Kind host_endpoint_kind();
+Kind policy_settings_kind();
 
 const std::vector<Kind>& all_kinds();
 // By its name or its word, also with an s behind it. Code::invalid with the nearest one.

@@ -29,8 +29,10 @@ bool is_one_of(const std::vector<std::string>& words, std::string_view word) {
 }
 
 const std::vector<Kind>& all_kinds() {
-  static const std::vector<Kind> kinds = {pool_kind(), reservation_kind(), node_kind(), bgp_settings_kind(),
-                                          bgp_peer_kind(), bgp_filter_kind(), bgp_community_kind(), bgp_prefix_kind()};
+  static const std::vector<Kind> kinds = {
+      pool_kind(),       reservation_kind(),   node_kind(),           bgp_settings_kind(),   bgp_peer_kind(),
+      bgp_filter_kind(), bgp_community_kind(), bgp_prefix_kind(),     network_policy_kind(), global_network_policy_kind(),
+      namespace_kind(),  host_endpoint_kind(), policy_settings_kind()};
   return kinds;
 }
 
@@ -40,6 +42,11 @@ std::vector<std::string> Kind::table_heads() const {
   std::vector<std::string> out{"NAME"};
   out.insert(out.end(), heads.begin(), heads.end());
   return out;
+}
+
+std::string Kind::full_name(const std::string& given) const {
+  if (default_scope.empty() || given.find('/') != std::string::npos) return given;
+  return default_scope + "/" + given;
 }
 
 Result<const Kind*> find_kind(std::string_view word) {
@@ -55,7 +62,7 @@ Result<const Kind*> find_kind(std::string_view word) {
 std::string document_of(const Kind& kind, const Record& record, bool with_status) {
   json::Writer w;
   w.begin_object().field("apiVersion", kind.api_version).field("kind", kind.name);
-  w.key("metadata").begin_object().field("name", record.name);
+  w.key("metadata").begin_object().field("name", record.name.substr(kind.scope_field.empty() ? 0 : record.name.find('/') + 1));
   const auto document = json::Document::parse(record.text);
   const auto fields =
       document ? document->root().object() : Result<std::vector<std::pair<std::string, json::Value>>>(document.error());

@@ -54,17 +54,15 @@ class Form {
     const json::Value metadata = value["metadata"];
     if (auto name = metadata["name"].string()) object_.name = printable(*name);
     known("", value, {"apiVersion", "kind", "metadata", "spec", "status"});
-    if (text("apiVersion") && *value["apiVersion"].string() != kind.api_version) {
-      fail("/apiVersion", "must be " + kind.api_version + " for a " + kind.name);
-    }
+    check_version();
     if (!metadata.present() || metadata.kind() != json::Kind::object) return fail("/metadata", "must be an object that has a name");
     std::vector<std::string> names{"name"};
     names.insert(names.end(), kind.metadata.begin(), kind.metadata.end());
-    known("/metadata", metadata, names);
+    if (object_.foreign == nullptr) known("/metadata", metadata, names);
     auto name = metadata["name"].string();
     if (!name) return fail("/metadata/name", metadata["name"].present() ? "must be a string; quote it" : "is missing");
     check_name(*name);
-    check_spec();
+    if (object_.foreign == nullptr) check_spec();
     return errors_.size() == before_;
   }
 
@@ -92,6 +90,18 @@ class Form {
            fail("/kind", "there is no kind '" + printable(name.substr(0, 64)) + "'" + suggestion(name, names));
   }
 
+  void check_version() {
+    const Kind& kind = *object_.kind;
+    if (!text("apiVersion")) return;
+    const std::string version = *object_.value()["apiVersion"].string();
+    std::string wanted = kind.api_version;
+    for (const Foreign& foreign : kind.foreign) {
+      if (version == foreign.api_version) object_.foreign = &foreign;
+      wanted += " or " + foreign.api_version;
+    }
+    if (object_.foreign == nullptr && version != kind.api_version) fail("/apiVersion", "must be " + wanted + " for a " + kind.name);
+  }
+
   void known(const std::string& pointer, const json::Value& value, const std::vector<std::string>& names) {
     const auto members = value.object();
     if (!members) return;
@@ -113,9 +123,19 @@ class Form {
       if (name != "default") fail("/metadata/name", "there is one " + kind.name + " alone, and its name is default");
       return;
     }
-    auto key = kind.key(name);
+    object_.name = printable(name);
+    if (!kind.scope_field.empty()) {
+      auto scope = object_.scope();
+      if (!scope) {
+        fail("/metadata/" + kind.scope_field, scope.error().message);
+        return;
+      }
+      object_.name = printable(*scope) + "/" + object_.name;
+    }
+    auto key = kind.key(object_.name);
     if (!key) {
-      fail("/metadata/name", key.error().message);
+      const auto [pointer, why] = split_pointer(key.error().message);
+      fail("/metadata" + (pointer.empty() ? "/name" : pointer), why);
     } else {
       object_.key = std::move(*key);
     }
@@ -180,12 +200,21 @@ Error Object::at(std::string_view pointer, std::string_view why) const {
   return make_error(Code::invalid, message + (field.empty() ? "" : field + ": ") + printable(why));
 }
 
+Result<std::string> Object::scope() const {
+  const json::Value value = value_["metadata"][kind->scope_field];
+  if ((!value.present() || value.is_null()) && !kind->default_scope.empty()) return kind->default_scope;
+  auto text = value.string();
+  if (!text || text->empty())
+    return make_error(Code::invalid, value.present() ? "must be a string that is not empty" : "is missing");
+  return text;
+}
+
 Error Object::placed(Error error) const {
   const auto [pointer, why] = split_pointer(error.message);
   const size_t end = pointer.empty() ? 0 : std::min(pointer.find('/', 1), pointer.size());
   const std::string field = pointer.empty() ? "" : pointer.substr(1, end - 1);
   std::string where;
-  if (field.empty()) {
+  if (field.empty() || foreign != nullptr) {
     where = "";
   } else if (field == kind->name_field) {
     where = "/metadata/name";
@@ -194,16 +223,26 @@ Error Object::placed(Error error) const {
   } else {
     where = "/spec" + pointer;
   }
-  Error out = at(where, why);
+  Error out = at(where, where.empty() ? error.message : why);
   out.code = error.code;
   return out;
 }
 
-std::string Object::record(const std::optional<std::string>& stored) const {
+Result<std::string> Object::record(const std::optional<std::string>& stored) const {
+  if (foreign != nullptr) {
+    auto text = foreign->record(value_);
+    if (text) return text;
+    // Its pointers are those of the text that it stands in.
+    const auto [pointer, why] = split_pointer(text.error().message);
+    const std::string above = value_.pointer();
+    return at(pointer.starts_with(above) ? std::string_view(pointer).substr(above.size()) : pointer, why);
+  }
   json::Writer w;
   w.begin_object().field("v", 1);
   if (!kind->name_field.empty()) w.field(kind->name_field, *value_["metadata"]["name"].string());
+  if (!kind->scope_field.empty()) w.field(kind->scope_field, scope().value());
   for (const std::string& field : kind->metadata) {
+    if (field == kind->scope_field) continue;
     if (const json::Value value = value_["metadata"][field]; value.present()) w.key(field).raw(value.dump());
   }
   if (const auto spec = value_["spec"].object()) {

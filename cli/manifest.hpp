@@ -26,12 +26,13 @@ class Object {
   Object(std::shared_ptr<const Page> page, json::Value value) : page_(std::move(page)), value_(std::move(value)) {}
 
   const Kind* kind = nullptr;
-  std::string name;  // metadata.name
-  std::string key;   // in the cluster store
+  const Foreign* foreign = nullptr;  // not a document of ours, but of this sort
+  std::string name;                  // metadata.name, with the scope if the kind has one
+  std::string key;                   // in the cluster store
   std::string label() const { return kind->word() + "/" + name; }
 
   // The text of the record: what the document says, and of what is stored the fields that firn writes itself.
-  std::string record(const std::optional<std::string>& stored) const;
+  Result<std::string> record(const std::optional<std::string>& stored) const;
   // The error as "FILE:LINE:COLUMN: KIND NAME: FIELD: why". One that begins with a JSON pointer is about that field of the record;
   // any other is about the whole object.
   Error placed(Error error) const;
@@ -39,6 +40,8 @@ class Object {
   Error at(std::string_view pointer, std::string_view why) const;
   const json::Value& value() const { return value_; }
   std::string place() const;
+  // Of a kind with a scope: what metadata says, or the default.
+  Result<std::string> scope() const;
 
  private:
   std::shared_ptr<const Page> page_;

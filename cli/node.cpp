@@ -135,15 +135,8 @@ Status apply(const Change& change, model::Node& node) {
   }
   if (!change.addresses.empty()) node.addresses = change.addresses;
   for (const std::string& text : change.labels) {
-    if (text.size() > 1 && text.back() == '-' && text.find('=') == std::string::npos) {
-      if (node.labels.erase(text.substr(0, text.size() - 1)) == 0) {
-        return make_error(Code::not_found, "node " + node.name + " has no label " + text.substr(0, text.size() - 1));
-      }
-      continue;
-    }
-    auto label = parse_label(text);
-    if (!label) return std::move(label).error().context("--label");
-    node.labels[label->first] = label->second;
+    if (auto done = change_label(node.labels, text); !done)
+      return std::move(done).error().context(done.error().is(Code::not_found) ? "node " + node.name : "--label");
   }
   return {};
 }

@@ -15,6 +15,7 @@ void add_pool(Command& root, Context& context);
 void add_reservation(Command& root, Context& context);
 void add_ipam(Command& root, Context& context);
 void add_endpoint(Command& root, Context& context);
+void add_policy(Command& root, Context& context);
 void add_bgp(Command& root, Context& context);
 void add_route(Command& root, Context& context);
 void add_trace(Command& root, Context& context);

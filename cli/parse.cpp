@@ -112,6 +112,18 @@ Result<std::pair<std::string, std::string>> parse_label(std::string_view text) {
   return std::pair<std::string, std::string>(text.substr(0, equals), text.substr(equals + 1));
 }
 
+Status change_label(Labels& labels, std::string_view text) {
+  if (text.size() > 1 && text.back() == '-' && text.find('=') == std::string_view::npos) {
+    const std::string key(text.substr(0, text.size() - 1));
+    if (labels.erase(key) == 0) return make_error(Code::not_found, "there is no label " + key);
+    return {};
+  }
+  auto label = parse_label(text);
+  if (!label) return std::move(label).error();
+  labels[label->first] = label->second;
+  return {};
+}
+
 Result<Labels> parse_selector(std::string_view text) {
   Labels out;
   if (text.empty()) return out;

@@ -25,6 +25,8 @@ Status check_as_number(uint32_t number);
 Status check_label(std::string_view key, std::string_view value);
 // "key=value".
 Result<std::pair<std::string, std::string>> parse_label(std::string_view text);
+// "key=value" sets a label, "key-" takes it away. Code::not_found: it is not there.
+Status change_label(Labels& labels, std::string_view text);
 // "key=value,key=value"; "" is the empty selector.
 Result<Labels> parse_selector(std::string_view text);
 std::string labels_text(const Labels& labels);

@@ -15,8 +15,9 @@ Result<Outcome> outcome_of(const Object& object, const std::optional<std::string
   } else if (!kind.made_by.empty()) {
     return object.placed(make_error(Code::not_found, "is not there; it is made by " + kind.made_by));
   }
-  const std::string text = object.record(stored);
-  auto now = kind.read(model::Source(text, true));
+  const auto text = object.record(stored);
+  if (!text) return text.error();
+  auto now = kind.read(model::Source(*text, true));
   if (!now) return object.placed(std::move(now).error());
   outcome.now = std::move(*now);
   if (outcome.before && outcome.changes() && kind.may_become) {

@@ -5,6 +5,8 @@ include(GNUInstallDirs)
 install(TARGETS firn firn-ipam RUNTIME DESTINATION lib/cni COMPONENT firn)
 install(TARGETS firnctl RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT firn)
 install(TARGETS firn-routed RUNTIME DESTINATION ${CMAKE_INSTALL_SBINDIR} COMPONENT firn)
+# Where firn-routed looks for it: ../libexec/firn from its own directory (routed/nft/child.cpp).
+install(TARGETS firn-nft RUNTIME DESTINATION libexec/firn COMPONENT firn)
 # The unit names the program by its full path, which only the install knows (--prefix). CPack installs below a directory of its own.
 install(CODE "
   set(FIRN_SBINDIR \"\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_SBINDIR}\")
@@ -18,6 +20,7 @@ install(FILES packaging/completion/firnctl.bash DESTINATION share/bash-completio
 install(DIRECTORY packaging/cni/ DESTINATION share/doc/firn/cni COMPONENT firn)
 install(DIRECTORY docs/ DESTINATION share/doc/firn COMPONENT firn FILES_MATCHING PATTERN "*.md")
 install(FILES README.md CHANGELOG.md LICENSE DESTINATION share/doc/firn COMPONENT firn)
+install(FILES routed/nft/firn_nft/LICENSE DESTINATION share/doc/firn RENAME LICENSE.firn-nft COMPONENT firn)
 
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME firn)

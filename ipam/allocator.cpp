@@ -5,6 +5,7 @@
 #include "ipam/block.hpp"
 #include "ipam/pick.hpp"
 #include "ipam/pools.hpp"
+#include "ipam/ports.hpp"
 #include "ipam/rebuild.hpp"
 #include "ipam/records.hpp"
 #include "lib/base/file.hpp"
@@ -176,6 +177,7 @@ Result<model::Endpoint> Allocator::lease(model::Endpoint endpoint, model::Use us
       tx.put(keys::lease(lease->address), model::encode(*lease));
       endpoint.addresses.push_back(lease->address);
     }
+    if (auto held = hold_ports(tx, endpoint); !held) return held;
     tx.put(keys::endpoint(handle), model::encode(endpoint));
     return {};
   });
@@ -199,6 +201,11 @@ Status Allocator::record(const model::Endpoint& given) {
     for (const Address& address : endpoint.addresses) {
       if (auto status = hold_foreign(tx, endpoint, address); !status) return status;
     }
+    // The first record, which knew no addresses, holds the ports in both families.
+    if (existing->has_value()) {
+      if (auto freed = free_ports(tx, **existing); !freed) return freed;
+    }
+    if (auto held = hold_ports(tx, endpoint); !held) return held;
     tx.put(keys::endpoint(handle), model::encode(endpoint));
     return {};
   });
@@ -217,6 +224,7 @@ Result<std::optional<model::Endpoint>> Allocator::release(const std::string& han
     for (const Address& address : (*endpoint)->addresses) {
       if (auto status = give_back_lease(tx, **endpoint, address, clock_.unix_seconds()); !status) return status;
     }
+    if (auto freed = free_ports(tx, **endpoint); !freed) return freed;
     tx.erase(keys::endpoint(handle));
     released = std::move(*endpoint);
     return {};
@@ -243,6 +251,13 @@ Result<std::optional<model::Lease>> Allocator::holder(const Address& address) {
   auto lease = records::read_lease(key, (*entry)->value);
   if (!lease) return std::move(lease).error();
   return std::optional<model::Lease>(std::move(*lease));
+}
+
+Result<std::optional<std::string>> Allocator::holder(const model::PortPlace& place) {
+  auto entry = node_.get(keys::port(place));
+  if (!entry) return std::move(entry).error();
+  if (!entry->has_value()) return std::optional<std::string>();
+  return std::optional<std::string>(std::move((*entry)->value));
 }
 
 Result<std::vector<model::Endpoint>> Allocator::endpoints(std::string_view network) {

@@ -23,6 +23,7 @@ IntakeListener listener_of(Compute& compute, Publisher& publisher, Firewall& fir
             publisher.changed(handle);
           },
           [&compute](const std::string& key, const model::Block* block) { compute.set_block(key, block); },
+          [&firewall](const std::string& name, const model::Pool* pool) { firewall.set_pool(name, pool); },
           std::move(addresses),
           std::move(cluster),
           std::move(wake),

@@ -112,6 +112,7 @@ class Daemon {
   std::string bgp_details();
   std::string bgp_routes();
   Gauges gauges();
+  Gauges::Nft firewall_gauges();
 
   loop::Loop& loop_;
   Log& log_;

@@ -1,4 +1,4 @@
-// Firewall: the nftables table on the loop's side. Feeds policy::Compute with this host's endpoints and the cluster's policies, hands
+// Firewall: the nftables table on the loop's side. Feeds policy::Compute and policy::Nat with this host's endpoints and pools and the cluster's policies and nodes, hands
 // what it wishes to nft::Table, watches for others who change the table, and keeps the hold table behind it.
 // Nothing is written before the endpoints of this host are known and the policies of the cluster, or the copy of them that an
 // earlier run left; until then the old rules stay, and who waits for an endpoint is told so.
@@ -27,12 +27,14 @@
 #include "lib/netlink/table_monitor.hpp"
 #include "routed/cluster/follower.hpp"
 #include "routed/config.hpp"
+#include "routed/counters.hpp"
 #include "routed/flows.hpp"
 #include "routed/log.hpp"
 #include "routed/nft/child.hpp"
 #include "routed/nft/hold.hpp"
 #include "routed/nft/table.hpp"
 #include "routed/policy/compute.hpp"
+#include "routed/policy/nat.hpp"
 #include "routed/policy_copy.hpp"
 
 namespace firn::routed {
@@ -50,7 +52,8 @@ class Firewall {
   // Reads the copy of an earlier run; with "policy": false takes a table of an earlier run away.
   void start();
   void set_endpoint(const std::string& handle, const model::Endpoint* endpoint);  // of this host
-  void set_self(const std::string& node);
+  void set_pool(const std::string& name, const model::Pool* pool) { nat_.set_pool(name, pool); }
+  void set_self(const std::string& node);  // "": the host has no name yet
   void take(const ClusterUpdate& update);
   void set_link(const netlink::Link& link);
   void remove_link(const std::string& name);
@@ -62,12 +65,14 @@ class Firewall {
   bool is_on() const { return config_.policy; }
   // Why the table is not in place; "" when it is, or is not wished for.
   std::string trouble() const;
-  // The endpoint may talk: what it needs is in the kernel.
+  bool knows(const std::string& handle) const { return here_.contains(handle); }
+  // The endpoint may talk, and its ports lead to it: what it needs is in the kernel.
   bool is_open_for(const std::string& handle) const;
   // `done` is called once that is so, or after `patience` with the reason why not.
   void wait(const std::string& handle, std::chrono::milliseconds patience, std::function<void(const Status&)> done);
-  // nft's listing of the table in JSON, without the elements of sets.
-  void list(std::function<void(Result<std::string>)> done);
+  CounterReader& counters() { return counters_; }
+  // The attachments of this host, by interface.
+  std::map<std::string, std::string> handles() const;
 
   struct State {
     nft::Table::State table;
@@ -112,7 +117,9 @@ class Firewall {
   const Ports ports_;
   nft::Child child_;
   nft::Table table_;
+  CounterReader counters_;
   policy::Compute compute_;
+  policy::Nat nat_;
   Flows flows_;
   bool flows_due_ = false;  // the table changes: flows may be forbidden once it is in place
   uint64_t flows_ended_ = 0;
@@ -120,15 +127,18 @@ class Firewall {
   loop::Handle monitor_watch_, save_timer_, hold_timer_;
 
   std::string self_;
+  bool self_known_ = false;    // "" says then that this host has no name
   PolicyRecords records_;      // of the cluster, as far as policy goes by them
   bool cluster_read_ = false;  // or a copy was
   bool from_copy_ = false;
   bool held_ = false, holding_ = false, hold_impossible_ = false;
-  bool marked_ = false;  // the node store has the mark
+  nft::Changes unmarked_;  // the chains that set the hold table's mark, as they are without
+  bool marked_ = false;    // the node store has the mark
   std::string monitor_trouble_, table_trouble_, hold_trouble_;
   struct Side {  // of an endpoint of this host
     std::string interface;
     std::vector<Address> addresses;
+    std::vector<model::PortPlace> ports;
   };
   std::map<std::string, size_t> interfaces_;  // of endpoints of this host
   std::map<std::string, Side> here_;          // by handle

@@ -162,7 +162,7 @@ void Intake::poll() {
     }
     const bool block = key.starts_with(keys::blocks);
     addresses = addresses || block || key.starts_with(keys::leases);
-    if (!block && !key.starts_with(keys::endpoints)) continue;
+    if (!block && !key.starts_with(keys::endpoints) && !key.starts_with(keys::pools)) continue;
     auto entry = node_.store->get(key);
     if (!entry) return close(entry.error());
     take(key, *entry ? &(*entry)->value : nullptr);
@@ -172,11 +172,12 @@ void Intake::poll() {
 
 void Intake::list_node() {
   std::set<std::string> gone = known_;
+  gone.insert(known_pools_.begin(), known_pools_.end());
   kv::Revision oldest = 0;
-  for (const std::string_view prefix : {keys::blocks, keys::endpoints}) {
+  for (const std::string_view prefix : {keys::blocks, keys::endpoints, keys::pools}) {
     auto listing = node_.store->range(prefix);
     if (!listing) return close(listing.error());
-    // Two listings, two states: the changes between them are read again from the older one.
+    // Several listings, several states: the changes between them are read again from the older one.
     oldest = oldest == 0 ? listing->revision : std::min(oldest, listing->revision);
     for (const kv::Entry& entry : listing->entries) {
       gone.erase(entry.key);
@@ -191,27 +192,29 @@ void Intake::list_node() {
 }
 
 void Intake::take(const std::string& key, const std::string* value) {
-  const bool block = key.starts_with(keys::blocks);
-  const std::string name = block ? key : key.substr(keys::endpoints.size());
+  if (key.starts_with(keys::blocks)) return tell(key, value, &model::decode_block, [&](const auto* r) { listener_.block(key, r); });
+  const bool pool = key.starts_with(keys::pools);
+  const std::string name = key.substr(pool ? keys::pools.size() : keys::endpoints.size());
+  if (pool) tell(key, value, &model::decode_pool, [&](const auto* r) { listener_.pool(name, r); });
+  else tell(key, value, &model::decode_endpoint, [&](const auto* r) { listener_.endpoint(name, r); });
+}
+
+template <class Record, class Tell>
+void Intake::tell(const std::string& key, const std::string* value, Result<Record> (*decode)(model::Source),
+                  const Tell& tell_listener) {
+  std::set<std::string>& known = key.starts_with(keys::pools) ? known_pools_ : known_;
   if (value == nullptr) {
-    if (known_.erase(key) == 0) return;
-    if (block) listener_.block(name, nullptr);
-    else listener_.endpoint(name, nullptr);
+    if (known.erase(key) != 0) tell_listener(static_cast<const Record*>(nullptr));
     return;
   }
-  const auto unreadable = [&](const Error& why) {
-    log_.repeated(Level::error, key, node_.path + ", record " + key + ": " + why.message + "; what was known of it stays in force");
-  };
-  if (block) {
-    const auto record = model::decode_block(*value);
-    if (!record) return unreadable(record.error());
-    listener_.block(name, &*record);
-  } else {
-    const auto record = model::decode_endpoint(*value);
-    if (!record) return unreadable(record.error());
-    listener_.endpoint(name, &*record);
+  const Result<Record> record = decode(*value);
+  if (!record) {
+    log_.repeated(Level::error, key, node_.path + ", record " + key + ": " + record.error().message +
+                                         "; what was known of it stays in force");
+    return;
   }
-  known_.insert(key);
+  tell_listener(&*record);
+  known.insert(key);
 }
 
 }  // namespace firn::routed

@@ -18,6 +18,35 @@ void set(prometheus::Registry& registry, const std::string& name, const std::str
   prometheus::BuildGauge().Name(name).Help(help).Register(registry).Add({}).Set(static_cast<double>(value));
 }
 
+void put(prometheus::Registry& registry, const Gauges::Nft& nft) {
+  auto& objects = prometheus::BuildGauge().Name("firn_nft_objects").Help("Objects of table inet firn, by kind and state.").Register(registry);
+  for (const Gauges::Nft::Kind& kind : nft.kinds) {
+    for (const auto& [state, value] : {std::pair("desired", kind.desired), std::pair("actual", kind.actual), std::pair("pending", kind.pending)})
+      objects.Add({{"kind", kind.name}, {"state", state}}).Set(static_cast<double>(value));
+  }
+  set(registry, "firn_nft_in_place", "1 while table inet firn is in the kernel as it should be.", nft.in_place ? 1 : 0);
+  set(registry, "firn_nft_held", "1 while the hold table drops what the table did not look at.", nft.held ? 1 : 0);
+  set(registry, "firn_policies", "Policies of the cluster.", nft.policies);
+  const auto count = [&](const char* name, const char* help, uint64_t value) {
+    prometheus::BuildCounter().Name(name).Help(help).Register(registry).Add({}).Increment(static_cast<double>(value));
+  };
+  count("firn_nft_transactions_total", "Transactions of nftables that were done.", nft.transactions);
+  count("firn_nft_repairs_total", "Times the table was replaced because somebody else had changed it.", nft.repairs);
+  count("firn_nft_refusals_total", "Transactions that nftables refused.", nft.refusals);
+  count("firn_nft_child_starts_total", "Times firn-nft was started.", nft.child_starts);
+  auto& packets = prometheus::BuildGauge().Name("firn_policy_rule_packets").Help("Packets that a rule matched, since the table was last replaced.").Register(registry);
+  auto& bytes = prometheus::BuildGauge().Name("firn_policy_rule_bytes").Help("Bytes of these.").Register(registry);
+  for (const Gauges::Nft::Rule& rule : nft.rules) {
+    packets.Add({{"rule", rule.name}}).Set(static_cast<double>(rule.packets));
+    bytes.Add({{"rule", rule.name}}).Set(static_cast<double>(rule.bytes));
+  }
+  auto& asked = prometheus::BuildGauge().Name("firn_policy_endpoint_packets").Help("Packets of an attachment that asked for a verdict: the first ones of each connection.").Register(registry);
+  for (const Gauges::Nft::Endpoint& endpoint : nft.endpoints) {
+    asked.Add({{"endpoint", endpoint.handle}, {"direction", "egress"}}).Set(static_cast<double>(endpoint.egress));
+    asked.Add({{"endpoint", endpoint.handle}, {"direction", "ingress"}}).Set(static_cast<double>(endpoint.ingress));
+  }
+}
+
 }  // namespace
 
 struct Metrics::Impl {
@@ -106,6 +135,7 @@ std::string Metrics::text(const Gauges& now) const {
       unclaimed.Add({{"pool", pool.name}}).Set(pool.unclaimed);
     }
   }
+  if (now.nft) put(moment, *now.nft);
   auto families = impl_->registry.Collect();
   auto more = moment.Collect();
   families.insert(families.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));

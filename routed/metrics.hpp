@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -32,7 +33,31 @@ struct Gauges {
     double blocks = 0, unclaimed = 0;
   };
   std::vector<ClusterPool> cluster_pools;
+  // Of the nftables table; nothing with "policy": false.
+  struct Nft {
+    struct Kind {
+      std::string name;  // "set", "chain", "element"
+      uint64_t desired = 0, actual = 0, pending = 0;
+    };
+    std::vector<Kind> kinds;
+    bool in_place = false, held = false;
+    uint64_t transactions = 0, repairs = 0, refusals = 0, child_starts = 0, policies = 0;
+    struct Rule {
+      std::string name;
+      uint64_t packets = 0, bytes = 0;
+    };
+    std::vector<Rule> rules;  // at most most_rule_series of them
+    struct Endpoint {
+      std::string handle;
+      uint64_t egress = 0, ingress = 0;  // packets that asked for a verdict
+    };
+    std::vector<Endpoint> endpoints;  // likewise
+  };
+  std::optional<Nft> nft;
 };
+
+// More rules or endpoints than that have no series: an index of a metrics store is not the place for them.
+inline constexpr size_t most_rule_series = 1000;
 
 class Metrics {
  public:

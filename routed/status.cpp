@@ -205,6 +205,7 @@ Gauges Daemon::gauges() {
     out.peers.push_back(std::move(peer));
   }
   for (const Remote::PoolState& pool : remote_.pools()) out.cluster_pools.push_back({pool.name, pool.blocks, pool.unclaimed});
+  if (firewall_.is_on()) out.nft = firewall_gauges();
   if (intake_.node() == nullptr) return out;
   auto usage = ipam::Allocator(*intake_.node(), clock_, {}).usage();
   if (!usage) {

@@ -48,10 +48,10 @@ void Daemon::learn_identity() {
   auto found = ipam::host_identity(*intake_.node(), config_.state_dir, config->has_value());
   if (!found) return note_failure("identity", found.error());
   model::Identity self = found->value_or(model::Identity{});
+  firewall_.set_self(self.name);
   if (self == self_) return;
   self_ = std::move(self);
   remote_.set_self(self_.name);
-  firewall_.set_self(self_.name);
   cluster_->set_self(self_);
   bgp_due_ = true;
   publisher_.everything();

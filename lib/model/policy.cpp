@@ -47,6 +47,16 @@ std::string_view trimmed(std::string_view text) {
   return text.substr(first, text.find_last_not_of(' ') - first + 1);
 }
 
+std::vector<std::string_view> listed(std::string_view text) {
+  std::vector<std::string_view> out;
+  while (!text.empty()) {
+    const size_t comma = std::min(text.find(','), text.size());
+    out.push_back(text.substr(0, comma));
+    text.remove_prefix(std::min(comma + 1, text.size()));
+  }
+  return out;
+}
+
 // "http=8080/tcp"; tcp is the default.
 std::optional<NamedPort> named_port(std::string_view text) {
   NamedPort out;
@@ -170,13 +180,21 @@ std::vector<NamedPort> named_ports_of(const Endpoint& endpoint) {
   std::vector<NamedPort> out;
   const auto annotation = endpoint.annotations.find(std::string(named_ports_annotation));
   if (annotation == endpoint.annotations.end()) return out;
-  std::string_view rest = annotation->second;
-  while (!rest.empty() && out.size() < max_named_ports) {
-    const size_t comma = std::min(rest.find(','), rest.size());
-    if (auto port = named_port(rest.substr(0, comma))) out.push_back(*std::move(port));
-    rest.remove_prefix(std::min(comma + 1, rest.size()));
+  for (const std::string_view part : listed(annotation->second)) {
+    if (out.size() == max_named_ports) break;
+    if (auto port = named_port(part)) out.push_back(*std::move(port));
   }
   return out;
+}
+
+Status check_named_ports(std::string_view text) {
+  const auto parts = listed(text);
+  if (parts.size() > max_named_ports)
+    return make_error(Code::invalid, "more than " + std::to_string(max_named_ports) + " named ports");
+  for (const std::string_view part : parts) {
+    if (!named_port(part)) return make_error(Code::invalid, shown(part) + " is no named port, as http=8080/tcp");
+  }
+  return {};
 }
 
 std::string encode(const Namespace& space) {

@@ -92,6 +92,7 @@ struct NamedPort {
 std::vector<NamedPort> named_ports_of(const Endpoint& endpoint);
 inline constexpr std::string_view named_ports_annotation = "firn.io/ports";
 std::string to_string(const std::vector<NamedPort>& ports);  // as the annotation has it
+Status check_named_ports(std::string_view text);             // of an annotation that a person writes
 
 // Key: hostendpoint/NODE/NAME. An interface of the host itself; only global policies select it. Without one the host's own traffic
 // is none of firn's business.

@@ -8,6 +8,14 @@ namespace firn::yaml {
 
 namespace {
 
+// Readers of JSON take an integer beyond 64 bits for a floating-point number, which ends at 10^308.
+constexpr size_t max_digits = 300;
+
+Error too_large(std::string_view text) {
+  return make_error(Code::invalid,
+                    "'" + std::string(text.substr(0, 64)) + "' is too large or too small a number; quote it if it is a text");
+}
+
 bool digit(char c) { return c >= '0' && c <= '9'; }
 bool letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 
@@ -75,13 +83,13 @@ Result<Scalar> plain_scalar(std::string_view text) {
       return make_error(Code::invalid, "'" + std::string(text.substr(0, 64)) +
                                            "' is octal to some readers and decimal to others; quote it if it is a text");
     }
+    if (digits.size() > max_digits) return too_large(text);
     return Scalar{json::Kind::integer, (text[0] == '-' && digits != "0" ? "-" : "") + std::string(digits)};
   }
   if (!is_float(text)) return Scalar{json::Kind::string, std::string(text)};
   double number = 0;
   const auto [end, ec] = std::from_chars(digits.data(), digits.data() + digits.size(), number);
-  if (ec != std::errc{})
-    return make_error(Code::invalid, "'" + std::string(text.substr(0, 64)) + "' is too large or too small a number");
+  if (ec != std::errc{}) return too_large(text);
   json::Writer w;
   w.value(text[0] == '-' ? -number : number);
   return Scalar{json::Kind::number, std::move(w).take()};

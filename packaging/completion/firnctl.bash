@@ -7,7 +7,7 @@ _firnctl() {
   for ((i = 1; i <= COMP_CWORD; i++)); do
     case $path in
       "firnctl")
-        words="init join status cluster node pool reservation ipam endpoint route trace bgp get apply diff delete completion version" names=""
+        words="init join status cluster node pool reservation ipam endpoint route trace policy bgp get apply diff delete completion version" names=""
         options="--help --version --output --state-dir --socket"
         valued="-o --output --state-dir --socket"
         ;;
@@ -187,7 +187,7 @@ _firnctl() {
         valued="-o --output --state-dir --socket"
         ;;
       "firnctl endpoint")
-        words="list show" names=""
+        words="list show label" names=""
         options="--help"
         valued=""
         ;;
@@ -199,6 +199,11 @@ _firnctl() {
       "firnctl endpoint show")
         words="" names="endpoint"
         options="--help --output --state-dir --socket"
+        valued="-o --output --state-dir --socket"
+        ;;
+      "firnctl endpoint label")
+        words="" names="endpoint"
+        options="--help --output --state-dir --socket --annotation"
         valued="-o --output --state-dir --socket"
         ;;
       "firnctl route")
@@ -220,6 +225,36 @@ _firnctl() {
         words="" names=""
         options="--help --output --state-dir --socket"
         valued="-o --output --state-dir --socket"
+        ;;
+      "firnctl policy")
+        words="list show explain counters log" names=""
+        options="--help"
+        valued=""
+        ;;
+      "firnctl policy list")
+        words="" names=""
+        options="--help --output --state-dir --socket --endpoint --interface"
+        valued="-o --output --state-dir --socket --endpoint --interface"
+        ;;
+      "firnctl policy show")
+        words="" names="policy"
+        options="--help --output --state-dir --socket"
+        valued="-o --output --state-dir --socket"
+        ;;
+      "firnctl policy explain")
+        words="" names=""
+        options="--help --output --state-dir --socket --from --to --port --source-port --icmp --protocol --interface"
+        valued="-o --output --state-dir --socket --from --to --port --source-port --icmp --protocol --interface"
+        ;;
+      "firnctl policy counters")
+        words="" names="policy"
+        options="--help --output --state-dir --socket"
+        valued="-o --output --state-dir --socket"
+        ;;
+      "firnctl policy log")
+        words="" names=""
+        options="--help --output --state-dir --socket --group --count"
+        valued="-o --output --state-dir --socket --group --count"
         ;;
       "firnctl bgp")
         words="peer filter community prefix status routes settings" names=""

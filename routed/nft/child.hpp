@@ -24,7 +24,8 @@ namespace firn::routed::nft {
 enum class Request : char {
   transaction = 'T',
   hold = 'H',  // a transaction of the socket that owns the hold table
-  list = 'L',  // answered in nft's JSON, without the elements of sets
+  list = 'L',      // answered in nft's JSON, without the elements of sets
+  elements = 'E',  // with them
 };
 
 // Runs one text. Code::invalid: nft's own words why it refused it, and nothing changed; parse_refusal() reads them. Any other

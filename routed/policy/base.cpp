@@ -62,6 +62,18 @@ void put_base(nft::Changes& out) {
     set.interval = true;
     out.sets[guard_set(family, true)] = set;
   }
+  for (const Family family : {Family::v4, Family::v6}) {
+    const size_t index = family == Family::v4 ? 0 : 1;
+    const std::string address = std::string("typeof numgen inc mod 2 . ") + (family == Family::v4 ? "ip" : "ip6") + " saddr";
+    nft::Set set;
+    set.key = address;
+    out.sets[members_set[index]] = set;
+    set.key = address + " . meta l4proto . th dport";
+    out.sets[named_set[index]] = set;
+  }
+  nft::Set ports;
+  ports.key = "typeof numgen inc mod 2 . th dport";
+  out.sets[ports_set] = ports;
   for (const char* name : {egress_map, ingress_map}) {
     nft::Set map;
     map.key = "ifname";

@@ -347,6 +347,7 @@ void Compute::compile(const Place& place, PolicyChain& chain) {
   const PolicyChain before = chain;
   chain.selections.clear();
   chain.ports.clear();
+  chain.lists.clear();
   RuleContext context;
   context.pass = place.second.pass == Pass::on ? "return" : place.second.pass == Pass::accept ? "accept" : "drop";
   context.log_group = settings_.log_group;
@@ -361,6 +362,10 @@ void Compute::compile(const Place& place, PolicyChain& chain) {
     chain.ports.emplace_back(port, protocol);
     return members_.acquire_port(port, protocol);
   };
+  context.port_list = [&](const std::vector<uint16_t>& ports) {
+    chain.lists.push_back(ports);
+    return members_.acquire_list(ports);
+  };
   nft::Chain out;
   int number = 0;
   for (const model::PolicyRule& rule : rules_of(policy, place.first)) {
@@ -374,6 +379,7 @@ void Compute::compile(const Place& place, PolicyChain& chain) {
 void Compute::release(const PolicyChain& chain) {
   for (const Selection& selection : chain.selections) members_.release(selection);
   for (const auto& [port, protocol] : chain.ports) members_.release_port(port, protocol);
+  for (const auto& list : chain.lists) members_.release_list(list);
 }
 
 Result<firn::policy::Evaluator> Compute::evaluator() const {

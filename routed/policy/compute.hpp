@@ -108,6 +108,7 @@ class Compute {
     size_t users = 0;                   // profiles
     std::vector<Selection> selections;  // acquired by its rules
     std::vector<std::pair<std::string, uint8_t>> ports;
+    std::vector<std::vector<uint16_t>> lists;
   };
   using Place = std::pair<Direction, ChainId>;
   static bool is_host(const IdentityKey& key) { return key.space.empty(); }

@@ -134,56 +134,55 @@ void Members::match(Group& group, const IdentityKey& key, Identity& identity) {
   }
 }
 
+void Members::put(const nft::ElementKey& key, bool present) {
+  std::optional<std::string>& element = changes_.elements[key];
+  if (present) element = "";
+  else element.reset();
+}
+
+namespace {
+
+nft::ElementKey member_key(Number number, const Address& address) {
+  return {members_set[address.is_v4() ? 0 : 1], std::to_string(number) + " . " + address.to_string()};
+}
+
+nft::ElementKey named_key(Number number, const Address& address, uint8_t protocol, uint16_t port) {
+  return {named_set[address.is_v4() ? 0 : 1],
+          std::to_string(number) + " . " + address.to_string() + " . " + std::to_string(protocol) + " . " + std::to_string(port)};
+}
+
+}  // namespace
+
 void Members::hold(Group& group, const Address& address, bool holds) {
   size_t& count = group.holders[address];
-  const nft::ElementKey key{group.sets.of(address.family()), address.to_string()};
   if (holds) {
-    if (count++ == 0) changes_.elements[key] = "";
+    if (count++ == 0) put(member_key(group.number, address), true);
   } else if (--count == 0) {
     group.holders.erase(address);
-    changes_.elements[key] = std::nullopt;
+    put(member_key(group.number, address), false);
   }
 }
 
 void Members::hold_port(const PortKey& key, PortGroup& group, const Address& address, uint16_t port, bool holds) {
   size_t& count = group.holders[{address, port}];
-  const nft::ElementKey element{group.sets.of(address.family()),
-                                address.to_string() + " . " + std::to_string(key.second) + " . " + std::to_string(port)};
   if (holds) {
-    if (count++ == 0) changes_.elements[element] = "";
+    if (count++ == 0) put(named_key(group.number, address, key.second, port), true);
   } else if (--count == 0) {
     group.holders.erase({address, port});
-    changes_.elements[element] = std::nullopt;
+    put(named_key(group.number, address, key.second, port), false);
   }
 }
 
-SetPair Members::declare(char kind, const std::string& rest_of_key, const std::string& comment) {
-  const std::string number = "." + std::to_string(next_++);
-  const SetPair sets{std::string(1, kind) + "4" + number, std::string(1, kind) + "6" + number};
-  nft::Set set;
-  set.comment = nft::quoted(comment);
-  set.key = "ipv4_addr" + rest_of_key;
-  changes_.sets[sets.v4] = set;
-  set.key = "ipv6_addr" + rest_of_key;
-  changes_.sets[sets.v6] = set;
-  return sets;
-}
-
-void Members::withdraw(const SetPair& sets) {
-  changes_.sets[sets.v4] = std::nullopt;
-  changes_.sets[sets.v6] = std::nullopt;
-}
-
-SetPair Members::acquire(const Selection& selection) {
+Number Members::acquire(const Selection& selection) {
   std::unique_ptr<Group>& group = groups_[selection.text()];
   if (group == nullptr) {
     group = std::make_unique<Group>();
     group->selection = selection;
-    group->sets = declare('m', "", selection.text());
+    group->number = next_++;
     for (auto& [key, identity] : identities_) match(*group, key, identity);
   }
   ++group->users;
-  return group->sets;
+  return group->number;
 }
 
 void Members::release(const Selection& selection) {
@@ -191,18 +190,15 @@ void Members::release(const Selection& selection) {
   Group& group = *it->second;
   if (--group.users > 0) return;
   for (const IdentityKey* key : group.identities) identities_.find(*key)->second.groups.erase(&group);
-  for (const auto& [address, count] : group.holders) {
-    changes_.elements[{group.sets.of(address.family()), address.to_string()}] = std::nullopt;
-  }
-  withdraw(group.sets);
+  for (const auto& [address, count] : group.holders) put(member_key(group.number, address), false);
   groups_.erase(it);
 }
 
-SetPair Members::acquire_port(const std::string& name, uint8_t protocol) {
+Number Members::acquire_port(const std::string& name, uint8_t protocol) {
   const auto [it, fresh] = ports_.try_emplace(PortKey{name, protocol});
   PortGroup& group = it->second;
   if (fresh) {
-    group.sets = declare('n', " . inet_proto . inet_service", name + "/" + model::protocol_name(protocol));
+    group.number = next_++;
     for (const auto& [id, endpoint] : endpoints_) {
       for (const model::NamedPort& port : endpoint.ports) {
         if (port.name != name || port.protocol != protocol) continue;
@@ -211,24 +207,35 @@ SetPair Members::acquire_port(const std::string& name, uint8_t protocol) {
     }
   }
   ++group.users;
-  return group.sets;
+  return group.number;
 }
 
 void Members::release_port(const std::string& name, uint8_t protocol) {
   const auto it = ports_.find({name, protocol});
   if (--it->second.users > 0) return;
-  const auto holders = it->second.holders;
-  for (const auto& [where, count] : holders) {
-    changes_.elements[{it->second.sets.of(where.first.family()), where.first.to_string() + " . " + std::to_string(protocol) +
-                                                                     " . " + std::to_string(where.second)}] = std::nullopt;
-  }
-  withdraw(it->second.sets);
+  for (const auto& [where, count] : it->second.holders)
+    put(named_key(it->second.number, where.first, protocol, where.second), false);
   ports_.erase(it);
 }
 
+Number Members::acquire_list(const std::vector<uint16_t>& ports) {
+  const auto [it, fresh] = lists_.try_emplace(ports);
+  if (fresh) {
+    it->second.number = next_++;
+    for (const uint16_t port : ports) put({ports_set, std::to_string(it->second.number) + " . " + std::to_string(port)}, true);
+  }
+  ++it->second.users;
+  return it->second.number;
+}
+
+void Members::release_list(const std::vector<uint16_t>& ports) {
+  const auto it = lists_.find(ports);
+  if (--it->second.users > 0) return;
+  for (const uint16_t port : ports) put({ports_set, std::to_string(it->second.number) + " . " + std::to_string(port)}, false);
+  lists_.erase(it);
+}
+
 void Members::take_changes(nft::Changes& out) {
-  out.sets.merge(changes_.sets);
-  out.chains.merge(changes_.chains);
   out.elements.merge(changes_.elements);
   changes_ = {};
 }

@@ -1,5 +1,5 @@
-// Members: which addresses the selectors of the rules in force mean, as sets that change by element. Endpoints with the same
-// namespace and labels are one identity: selectors are matched against identities, which are few, and not against endpoints.
+// Members: which addresses the selectors of the rules in force mean, as elements of a few sets (rule_text.hpp). Endpoints with the
+// same namespace and labels are one identity: selectors are matched against identities, which are few, and not against endpoints.
 // An address that two records hold (one of them about to go) stays until both have gone.
 // Pure; thread safety: plain value.
 #pragma once
@@ -55,11 +55,13 @@ class Members {
   // As records that say what policies ask for: namespace, labels, named ports. Of two holders of an address, the first id's.
   std::map<Address, model::Endpoint> holders(const std::set<Address>& addresses) const;
 
-  // The sets that a rule needs. Each acquire needs its release; the last one takes the sets away.
-  SetPair acquire(const Selection& selection);
+  // The numbers that a rule needs. Each acquire needs its release; the last one takes the elements away.
+  Number acquire(const Selection& selection);
   void release(const Selection& selection);
-  SetPair acquire_port(const std::string& name, uint8_t protocol);
+  Number acquire_port(const std::string& name, uint8_t protocol);
   void release_port(const std::string& name, uint8_t protocol);
+  Number acquire_list(const std::vector<uint16_t>& ports);
+  void release_list(const std::vector<uint16_t>& ports);
 
   size_t identities() const { return identities_.size(); }
   // Moves what changed since the last call into `out`.
@@ -67,7 +69,7 @@ class Members {
 
  private:
   struct Group {
-    SetPair sets;
+    Number number = 0;
     Selection selection;
     size_t users = 0;
     std::map<Address, size_t> holders;
@@ -78,7 +80,7 @@ class Members {
     std::set<Group*> groups;
   };
   struct PortGroup {
-    SetPair sets;
+    Number number = 0;
     size_t users = 0;
     std::map<std::pair<Address, uint16_t>, size_t> holders;
   };
@@ -89,15 +91,19 @@ class Members {
   void match(Group& group, const IdentityKey& key, Identity& identity);
   void hold(Group& group, const Address& address, bool holds);
   void hold_port(const PortKey& key, PortGroup& group, const Address& address, uint16_t port, bool holds);
-  SetPair declare(char kind, const std::string& rest_of_key, const std::string& comment);
-  void withdraw(const SetPair& sets);
+  void put(const nft::ElementKey& key, bool present);
 
   std::map<std::string, Endpoint> endpoints_;
   std::map<IdentityKey, Identity> identities_;
   std::map<std::string, firn::policy::Labels> namespaces_;
   std::map<std::string, std::unique_ptr<Group>> groups_;  // by Selection::text()
   std::map<PortKey, PortGroup> ports_;
-  uint64_t next_ = 1;  // of set names: none is used twice, so an element of an old one never gets into a new one
+  struct List {
+    Number number = 0;
+    size_t users = 0;
+  };
+  std::map<std::vector<uint16_t>, List> lists_;
+  Number next_ = 1;  // none is used twice, so an element of an old selector never counts for a new one
   nft::Changes changes_;
 };
 

@@ -25,6 +25,12 @@ std::vector<Prefix> outermost(const std::vector<Prefix>& nets, Family family) {
   return out;
 }
 
+size_t at(Family family) { return family == Family::v4 ? 0 : 1; }
+
+// A constant as the first part of what is looked for. nft's language has no other expression for one there: a counter that counts
+// to one, from the number on.
+std::string under(Number number) { return "numgen inc mod 1 offset " + std::to_string(number) + " . "; }
+
 std::string net_list(const std::vector<Prefix>& nets) {
   std::string out = "{ ";
   for (const Prefix& net : nets) out.append(out.size() > 2 ? ", " : "").append(net.to_string());
@@ -38,24 +44,25 @@ std::optional<std::string> addresses_of(const model::PolicyPeer& peer, Family fa
                                         const RuleContext& context) {
   const std::string what = std::string(family == Family::v4 ? "ip " : "ip6 ") + field;
   std::string out;
-  if (peer.selector || peer.namespace_selector) out += what + " @" + context.members(peer).of(family) + " ";
+  if (peer.selector || peer.namespace_selector) out += under(context.members(peer)) + what + " @" + members_set[at(family)] + " ";
   if (!peer.nets.empty()) {
     const auto nets = outermost(peer.nets, family);
     if (nets.empty()) return std::nullopt;
     // nft takes no set of a single 0/0; all of the family is in it.
-    if (!is_everything(nets)) out += what + " " + net_list(nets) + " ";
+    if (!is_everything(nets)) out += what + " " + (nets.size() == 1 ? nets.front().to_string() : net_list(nets)) + " ";
   }
   const auto not_nets = outermost(peer.not_nets, family);
   if (is_everything(not_nets)) return std::nullopt;
-  if (!not_nets.empty()) out += what + " != " + net_list(not_nets) + " ";
+  for (const Prefix& net : not_nets) out += what + " != " + net.to_string() + " ";
   return out;
 }
 
-// The alternatives of one end's ports, one of which must match: all numbers together, and each name. One empty text: any port.
+// The alternatives of one end's ports, one of which must match: single ports together, each range, each name. One empty text: any.
 std::vector<std::string> ports_of(const model::PolicyPeer& peer, Family family, bool source, uint8_t protocol,
                                   const RuleContext& context) {
   if (peer.ports.empty()) return {""};
   std::vector<model::PortMatch> numbers;
+  std::vector<uint16_t> single;
   std::vector<std::string> out;
   const std::string field = source ? "th sport" : "th dport";
   for (const model::PortMatch& port : peer.ports) {
@@ -64,9 +71,15 @@ std::vector<std::string> ports_of(const model::PolicyPeer& peer, Family family, 
       continue;
     }
     const std::string address = std::string(family == Family::v4 ? "ip " : "ip6 ") + (source ? "saddr" : "daddr");
-    out.push_back(address + " . meta l4proto . " + field + " @" + context.named_port(port.name, protocol).of(family) + " ");
+    out.push_back(under(context.named_port(port.name, protocol)) + address + " . meta l4proto . " + field + " @" +
+                  named_set[at(family)] + " ");
   }
-  if (!numbers.empty()) out.push_back(field + " " + port_list(std::move(numbers)) + " ");
+  for (const model::PortMatch& port : joined(std::move(numbers))) {
+    if (port.first == port.last) single.push_back(port.first);
+    else out.push_back(field + " " + std::to_string(port.first) + "-" + std::to_string(port.last) + " ");
+  }
+  if (single.size() == 1) out.push_back(field + " " + std::to_string(single.front()) + " ");
+  if (single.size() > 1) out.push_back(under(context.port_list(single)) + field + " @" + ports_set + " ");
   return out;
 }
 
@@ -100,15 +113,19 @@ std::string verdict_text(model::PolicyAction action, const RuleContext& context)
 
 }  // namespace
 
-std::string port_list(std::vector<model::PortMatch> ports) {
+std::vector<model::PortMatch> joined(std::vector<model::PortMatch> ports) {
   std::ranges::sort(ports, {}, &model::PortMatch::first);
-  std::vector<model::PortMatch> joined;
+  std::vector<model::PortMatch> out;
   for (const model::PortMatch& port : ports) {
-    if (!joined.empty() && port.first <= joined.back().last + 1) joined.back().last = std::max(joined.back().last, port.last);
-    else joined.push_back(port);
+    if (!out.empty() && port.first <= out.back().last + 1) out.back().last = std::max(out.back().last, port.last);
+    else out.push_back(port);
   }
+  return out;
+}
+
+std::string port_list(std::vector<model::PortMatch> ports) {
   std::string out = "{ ";
-  for (const model::PortMatch& port : joined) {
+  for (const model::PortMatch& port : joined(std::move(ports))) {
     out += (out.size() > 2 ? ", " : "") + std::to_string(port.first);
     if (port.last != port.first) out += "-" + std::to_string(port.last);
   }

@@ -10,11 +10,11 @@ import tempfile
 import unittest
 
 BUILD = pathlib.Path(sys.argv.pop(1) if len(sys.argv) > 1 and os.path.isdir(sys.argv[1]) else os.environ["FIRN_BIN"]).resolve().parent
-PROGRAMS = {"lib/cni/firn", "lib/cni/firn-ipam", "bin/firnctl", "sbin/firn-routed"}
+PROGRAMS = {"lib/cni/firn", "lib/cni/firn-ipam", "bin/firnctl", "sbin/firn-routed", "libexec/firn/firn-nft"}
 UNIT = "lib/systemd/system/firn-routed.service"
 COMPLETION = "share/bash-completion/completions/firnctl"
-DOCUMENTS = {"README.md", "CHANGELOG.md", "LICENSE", "cni.md", "ipam.md", "bgp.md", "routing.md", "control.md", "firnctl.md",
-             "architecture.md", "cluster.md", "nodes.md", "objects.md", "performance.md", "troubleshooting.md", "cni/10-firn.conflist", "cni/10-firn-pools.conflist",
+DOCUMENTS = {"README.md", "CHANGELOG.md", "LICENSE", "LICENSE.firn-nft", "cni.md", "ipam.md", "bgp.md", "routing.md", "control.md", "firnctl.md",
+             "architecture.md", "cluster.md", "nodes.md", "objects.md", "performance.md", "policy.md", "troubleshooting.md", "cni/10-firn.conflist", "cni/10-firn-pools.conflist",
              "cni/10-firn-dual-stack.conflist", "cni/podman-firn.conflist"}
 LAYOUT = PROGRAMS | {UNIT, COMPLETION} | {f"share/doc/firn/{name}" for name in DOCUMENTS}
 
@@ -40,6 +40,7 @@ class Package(unittest.TestCase):
         self.assertEqual(files, LAYOUT)
         for path in files:
             self.assertEqual(bool((root / path).stat().st_mode & 0o111), path in PROGRAMS, path)
+            self.assertEqual((root / path).stat().st_mode & 0o7022, 0, f"{path}: no set-id bit, and written by root alone")
         for program in PROGRAMS:
             self.assertIn("0.1.0", run(root / program, "--version"))
         unit = root / UNIT

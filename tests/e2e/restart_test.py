@@ -36,10 +36,14 @@ class Restarts(case.LabCase):
         end(self.firn.routed)
         self.assertEqual(self.state(), kernel, "the data plane stays as it is")
         self.assertEqual(self.firn.sessions(), sessions, "BIRD stays")
-        # Attaching does not need the daemon.
-        extra = cni.addresses(self.network.add("c2", self.host.netns("c2")))[0]
+        # What is attached now would have no verdict until the daemon is back: it is asked to come again.
+        netns = self.host.netns("c2")
+        with self.assertRaises(cni.CniError) as refused:
+            self.network.add("c2", netns)
+        self.assertIn('"code":11', refused.exception.reply)
         self.firn.start()
-        wait_for("the container attached meanwhile is reached", lambda: self.tor.pings(extra))
+        extra = cni.addresses(self.network.add("c2", netns))[0]
+        wait_for("the container is reached", lambda: self.tor.pings(extra))
         self.network.delete("c2", "/run/netns/c2")
         wait_for("firn-routed sees the sessions", lambda: self.firn.ctl("bgp", "status").count("Established") == 2)
         # The whole of a restart and then some.

@@ -8,7 +8,7 @@ import unittest
 
 from lab import Lab
 
-PROGRAMS = ("firn", "firn-ipam", "firnctl", "firn-routed")
+PROGRAMS = ("firn", "firn-ipam", "firnctl", "firn-routed", "firn-nft")
 
 
 def bin_dir():

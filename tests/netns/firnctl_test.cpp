@@ -386,6 +386,105 @@ TEST_F(FirnctlTest, Endpoints) {
   EXPECT_EQ(json->root().array()->size(), 2u);
 }
 
+TEST_F(FirnctlTest, LabelsOfContainersChange) {
+  init();
+  lease("c1");
+  lease("c2");
+  EXPECT_EQ(good({"endpoint", "label", "web/c1/eth0", "app=web", "tier=front"}), "endpoint web/c1/eth0 changed\n");
+  EXPECT_EQ(good({"endpoint", "label", "web/c1/eth0", "app=web"}), "endpoint web/c1/eth0 is so already\n");
+  EXPECT_EQ(good({"endpoint", "label", "10.44.0.0", "tier-"}), "endpoint 10.44.0.0 changed\n");
+  EXPECT_THAT(good({"endpoint", "show", "web/c1/eth0"}), HasSubstr("Labels:             app=web\n"));
+  EXPECT_THAT(good({"endpoint", "label", "web/c1/eth0", "--annotation", "firn.io/ports=http=8080/tcp,dns=53/udp"}), HasSubstr("changed"));
+  EXPECT_THAT(good({"endpoint", "show", "web/c1/eth0"}), HasSubstr("firn.io/ports=http=8080/tcp,dns=53/udp"));
+  EXPECT_THAT(bad(5, {"endpoint", "label", "web/c1/eth0", "app=db", "tier-"}), HasSubstr("endpoint web/c1/eth0: there is no label tier"));
+  EXPECT_THAT(bad(2, {"endpoint", "label", "web/c1/eth0", "app"}), HasSubstr("KEY=VALUE"));
+  EXPECT_THAT(bad(2, {"endpoint", "label", "web/c1/eth0", "--annotation", "firn.io/ports=http"}), HasSubstr("'http' is no named port, as http=8080/tcp"));
+  bad(5, {"endpoint", "label", "web/c9/eth0", "a=b"});
+  EXPECT_THAT(good({"endpoint", "show", "web/c1/eth0"}), HasSubstr("Labels:             app=web\n"));
+  EXPECT_THAT(good({"endpoint", "show", "web/c2/eth0"}), Not(HasSubstr("Labels:")));
+}
+
+TEST_F(FirnctlTest, PoliciesAreExplained) {
+  init();
+  lease("c1");
+  lease("c2");
+  EXPECT_EQ(ctl({"policy", "list"}).err, "no policies; make one with: firnctl apply -f FILE\n");
+  good({"endpoint", "label", "web/c1/eth0", "app=web"});
+  good({"endpoint", "label", "web/c2/eth0", "app=db"});
+  const std::string file = directory + "/policies.yaml";
+  ASSERT_TRUE(write_file_atomic(file, R"(apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: db}
+spec:
+  podSelector: {matchLabels: {app: db}}
+  ingress:
+  - from:
+    - podSelector: {matchLabels: {app: web}}
+    ports: [{port: 5432}]
+---
+apiVersion: firn/v1
+kind: GlobalNetworkPolicy
+metadata: {name: base}
+spec:
+  order: 10
+  types: [ingress, egress]
+  ingress: [{action: log, protocol: udp}, {action: deny, protocol: udp}, {action: pass}]
+  egress: [{action: pass}]
+---
+apiVersion: firn/v1
+kind: HostEndpoint
+metadata: {name: up, node: node-a, labels: {role: edge}}
+spec: {interface: eth0}
+)"));
+  good({"apply", "-f", file});
+  EXPECT_EQ(good({"policy", "list"}),
+            "NAME         KIND                  ORDER   SELECTS       TYPES             IN   OUT\n"
+            "base         GlobalNetworkPolicy   10      all()         ingress, egress   3    1\n"
+            "default/db   NetworkPolicy         1000    app == 'db'   ingress           1    0\n");
+  EXPECT_THAT(good({"policy", "list", "--endpoint", "web/c1/eth0"}), Not(HasSubstr("default/db")));
+  EXPECT_THAT(good({"policy", "list", "--endpoint", "10.44.0.1"}), HasSubstr("default/db"));
+  EXPECT_THAT(good({"policy", "show", "db"}), HasSubstr("Ingress 1:  allow tcp from app == 'web' to port 5432\n"));
+  EXPECT_EQ(good({"policy", "show", "default/db", "-o", "yaml"}), good({"get", "networkpolicy", "db", "-o", "yaml"}));
+  bad(5, {"policy", "show", "other/db"});
+
+  EXPECT_EQ(good({"policy", "explain", "--from", "web/c1/eth0", "--to", "web/c2/eth0", "--port", "5432"}),
+            "web/c1/eth0 (10.44.0.0) to web/c2/eth0 (10.44.0.1), tcp 5432\n"
+            "\n"
+            "DIRECTION   POLICY                     RULE   WHAT\n"
+            "egress      GlobalNetworkPolicy base   1      pass\n"
+            "ingress     GlobalNetworkPolicy base   3      pass\n"
+            "ingress     NetworkPolicy default/db   1      allow tcp from app == 'web' to port 5432\n"
+            "\n"
+            "egress of web/c1/eth0: allowed: the last policy passed, and that is the default\n"
+            "ingress of web/c2/eth0: allowed by ingress rule 1 of NetworkPolicy default/db\n"
+            "allowed\n");
+  const auto denied = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> words = {"policy", "explain"};
+    words.insert(words.end(), more.begin(), more.end());
+    const Outcome outcome = ctl(words);
+    EXPECT_EQ(outcome.exit, 3) << outcome.out << outcome.err;
+    return outcome.out;
+  };
+  EXPECT_THAT(denied({"--from", "192.0.2.77", "--to", "10.44.0.1", "--port", "5432/tcp"}),
+              HasSubstr("egress of 192.0.2.77: allowed: no policy is about it\n"
+                        "ingress of web/c2/eth0: denied: policies select it, and none of their rules allows this\ndenied\n"));
+  EXPECT_THAT(denied({"--from", "web/c1/eth0", "--to", "10.44.0.1", "--port", "53/udp"}),
+              HasSubstr("ingress     GlobalNetworkPolicy base   1      log udp\n"
+                        "ingress     GlobalNetworkPolicy base   2      deny udp\n"));
+  const std::string text = denied({"--from", "198.51.100.1", "--to", "10.44.0.1", "--icmp", "8", "-o", "json"});
+  const auto json = json::Document::parse(text);
+  ASSERT_TRUE(json) << text;
+  EXPECT_EQ(json->root().array()->at(0)["ingress"]["ground"].string().value(), "no_rule");
+  EXPECT_EQ(json->root().array()->at(0)["packet"].string().value(), "icmp type 8 code 0");
+  EXPECT_THAT(good({"policy", "explain", "--from", "198.51.100.1", "--to", "192.0.2.11", "--port", "22"}), HasSubstr("failsafe port"));
+
+  EXPECT_THAT(bad(5, {"policy", "explain", "--from", "nobody", "--to", "10.44.0.1", "--port", "1"}), HasSubstr("--from: there is no pod"));
+  EXPECT_THAT(bad(2, {"policy", "explain", "--from", "10.44.0.0", "--to", "fd00::1", "--port", "1"}), HasSubstr("no addresses of one family"));
+  EXPECT_THAT(bad(2, {"policy", "explain", "--from", "10.44.0.0", "--to", "10.44.0.1"}), HasSubstr("--port, --icmp and --protocol"));
+  EXPECT_THAT(bad(2, {"policy", "explain", "--from", "10.44.0.0", "--to", "10.44.0.1", "--port", "1/icmp"}), HasSubstr("only tcp, udp and sctp have ports"));
+  EXPECT_THAT(bad(2, {"policy", "explain", "--from", "10.44.0.0", "--to", "10.44.0.1", "--protocol", "icmp"}), HasSubstr("--icmp"));
+}
+
 TEST_F(FirnctlTest, WhatAllHostsHave) {
   init();
   lease("c1", "/proc/self/ns/net");
@@ -829,26 +928,33 @@ TEST_F(FirnctlTest, ABadFileChangesNothing) {
 }
 
 TEST_F(FirnctlTest, EveryExampleOfTheDocumentationIsApplied) {
+  // Each alone; they stay in the folder. Returns how many.
+  const auto apply_examples = [&](const std::string& document) {
+    std::filesystem::remove_all(directory + "/objects");
+    std::filesystem::create_directory(directory + "/objects");
+    const std::string opening = "```yaml\n";
+    int count = 0;
+    for (size_t at = document.find(opening); at != std::string::npos; at = document.find(opening, at)) {
+      at += opening.size();
+      const size_t end = std::min(document.find("```", at), document.size());
+      const std::string file = directory + "/objects/" + std::to_string(count++) + ".yaml";
+      EXPECT_TRUE(write_file_atomic(file, document.substr(at, end - at)));
+      const Outcome outcome = ctl({"apply", "-f", file});
+      EXPECT_EQ(outcome.exit, 0) << outcome.err << document.substr(at, end - at);
+      at = end;
+    }
+    return count;
+  };
   init();
   const std::string document = read_file(FIRN_SOURCE "/docs/objects.md", 1 << 20).value();
-  std::filesystem::create_directory(directory + "/objects");
-  const std::string opening = "```yaml\n";
-  int examples = 0;
-  for (size_t at = document.find(opening); at != std::string::npos; at = document.find(opening, at)) {
-    at += opening.size();
-    const size_t end = document.find("```", at);
-    ASSERT_NE(end, std::string::npos);
-    const std::string file = directory + "/objects/" + std::to_string(examples++) + ".yaml";
-    ASSERT_TRUE(write_file_atomic(file, document.substr(at, end - at)));
-    const Outcome outcome = ctl({"apply", "-f", file});
-    EXPECT_EQ(outcome.exit, 0) << outcome.err << document.substr(at, end - at);
-    at = end;
-  }
+  apply_examples(read_file(FIRN_SOURCE "/docs/policy.md", 1 << 20).value());
+  const int examples = apply_examples(document);
   // All of them together, as a folder; and every kind comes back as it was.
   EXPECT_THAT(good({"apply", "-f", directory + "/objects"}), Not(HasSubstr("created")));
   EXPECT_EQ(good({"diff", "-f", directory + "/objects"}), "");
   int kinds = 0;
-  for (const char* kind : {"pool", "reservation", "node", "bgpsettings", "bgppeer", "bgpfilter", "bgpcommunity", "bgpprefix"}) {
+  for (const char* kind : {"pool", "reservation", "node", "bgpsettings", "bgppeer", "bgpfilter", "bgpcommunity", "bgpprefix",
+                           "networkpolicy", "globalnetworkpolicy", "namespace", "hostendpoint", "policysettings"}) {
     for (const char* form : {"yaml", "json"}) {
       const std::string file = directory + "/back";
       const std::string text = ctl({"get", kind, "-o", form}).out;
@@ -862,7 +968,7 @@ TEST_F(FirnctlTest, EveryExampleOfTheDocumentationIsApplied) {
   // A kind without an example is one that nobody will find.
   const std::string help = ctl({"get", "--help"}).out;
   EXPECT_GE(examples, kinds);
-  EXPECT_THAT(help, HasSubstr("pool, reservation, node, bgpsettings, bgppeer, bgpfilter, bgpcommunity, bgpprefix\n"))
+  EXPECT_THAT(help, HasSubstr("bgpprefix, networkpolicy, globalnetworkpolicy, namespace, hostendpoint, policysettings\n"))
       << "a new kind: give it an example, and a place in the list above";
 }
 
@@ -904,7 +1010,7 @@ TEST_F(FirnctlTest, BashCompletes) {
     EXPECT_EQ(outcome.err, "");
     return outcome.out;
   };
-  EXPECT_EQ(complete("firnctl po", 1), "pool\n");
+  EXPECT_EQ(complete("firnctl po", 1), "pool policy\n");
   EXPECT_EQ(complete("firnctl pool ''", 2), "create list show set delete resize split merge resume\n");
   EXPECT_EQ(complete("firnctl -o json bgp peer s", 5), "show set\n");
   EXPECT_EQ(complete("firnctl bgp peer set --no-bf", 4), "--no-bfd\n");

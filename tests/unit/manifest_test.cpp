@@ -11,6 +11,7 @@
 #include "lib/kv/sqlite/sqlite_store.hpp"
 #include "lib/model/bgp.hpp"
 #include "lib/model/keys.hpp"
+#include "lib/model/policy.hpp"
 
 namespace firn::cli {
 namespace {
@@ -79,7 +80,7 @@ TEST_F(ManifestTest, ABadDocumentIsNamedWithItsPlaceAndChangesNothing) {
       {"metadata: {name: web}", "f:1:1: kind: is missing"},
       {"kind: [Pool]", "f:1:1: kind: must be a string"},
       {"kind: Pol", "f:1:1: kind: there is no kind 'Pol'; did you mean 'Pool'?"},
-      {"kind: Deployment", "f:1:1: kind: there is no kind 'Deployment'; known here: Pool, Reservation, Node, BgpSettings, BgpPeer, BgpFilter, BgpCommunity, BgpPrefix"},
+      {"kind: Deployment", "f:1:1: kind: there is no kind 'Deployment'; known here: Pool, Reservation, Node, BgpSettings, BgpPeer, BgpFilter, BgpCommunity, BgpPrefix, NetworkPolicy, GlobalNetworkPolicy, Namespace, HostEndpoint, PolicySettings"},
       {"kind: Pool\nmetadata: {name: web}", "f:1:1: Pool web: apiVersion: is missing"},
       {"apiVersion: v1\nkind: Pool\nmetadata: {name: web}", "f:1:1: Pool web: apiVersion: must be firn/v1 for a Pool"},
       {"apiVersion: firn/v1\nkind: Pool", "f:1:1: Pool: metadata: must be an object that has a name"},
@@ -177,11 +178,17 @@ TEST_F(ManifestTest, WhatIsAppliedIsStoredAndComesBack) {
       doc("BgpPeer", "tor", "address: 192.0.2.1\n  as_number: 65000\n  hold_time: 30\n  node: node-a\n  export_filters: [out]") + "---\n" +
       doc("BgpFilter", "out", "rules:\n    - action: accept\n      prefixes: [{within: 10.9.0.0/16, least: 16, most: 26}]\n      add_communities: [mine]") +
       "---\n" + doc("BgpCommunity", "mine", "values: ['64512:1', no-export]") + "---\n" +
-      doc("BgpPrefix", "198.51.100.53/32", "node_selector: {rack: r1}\n  communities: [mine]");
+      doc("BgpPrefix", "198.51.100.53/32", "node_selector: {rack: r1}\n  communities: [mine]") + "---\n" +
+      "apiVersion: firn/v1\nkind: NetworkPolicy\nmetadata: {name: web, namespace: shop}\nspec: {selector: \"app == 'web'\"}\n---\n" +
+      doc("GlobalNetworkPolicy", "base", "ingress: [{action: pass}]") + "---\n" +
+      "apiVersion: firn/v1\nkind: Namespace\nmetadata: {name: shop, labels: {team: a}}\n---\n" +
+      "apiVersion: firn/v1\nkind: HostEndpoint\nmetadata: {name: up, node: node-a, labels: {role: edge}}\nspec: {interface: eth0}\n---\n" +
+      doc("PolicySettings", "default", "default_deny: true\n  failsafe_in: [22]");
   const std::string before = stored();
   const std::string said =
       "pool/web created\nreservation/10.9.0.0/28 created\nnode/node-a configured\nbgpsettings/default created\nbgppeer/tor "
-      "created\nbgpfilter/out created\nbgpcommunity/mine created\nbgpprefix/198.51.100.53/32 created\n";
+      "created\nbgpfilter/out created\nbgpcommunity/mine created\nbgpprefix/198.51.100.53/32 created\nnetworkpolicy/shop/web created\n"
+      "globalnetworkpolicy/base created\nnamespace/shop created\nhostendpoint/node-a/up created\npolicysettings/default created\n";
   EXPECT_EQ(apply(text, false), said);
   EXPECT_EQ(stored(), before);
   EXPECT_EQ(apply(text), said);
@@ -208,6 +215,48 @@ TEST_F(ManifestTest, WhatIsAppliedIsStoredAndComesBack) {
       EXPECT_THAT(again, Not(HasSubstr("created"))) << form;
     }
   }
+}
+
+TEST_F(ManifestTest, PoliciesAreOfANamespaceAndMayBeKubernetes) {
+  const std::string ours = "apiVersion: firn/v1\nkind: NetworkPolicy\nmetadata: {name: web}\nspec: {order: 5}\n";
+  const std::string theirs =
+      "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata:\n  name: web\n  labels: {team: a}\n  uid: x\nspec:\n  podSelector: {}\n"
+      "  ingress:\n  - from:\n    - podSelector: {matchLabels: {app: web}}\n";
+  EXPECT_EQ(apply(ours), "networkpolicy/default/web created\n");
+  EXPECT_EQ(apply(theirs), "networkpolicy/default/web configured\n");
+  EXPECT_EQ(apply(theirs), "networkpolicy/default/web unchanged\n");
+  const auto policy = model::decode_policy(stores.cluster->get(model::keys::policy("default", "web")).value()->value).value();
+  EXPECT_EQ(policy.order, 1000);
+  EXPECT_EQ(policy.ingress.at(0).source.selector, "app == 'web'");
+  EXPECT_THAT(apply(ours + "---\n" + theirs), HasSubstr("f:9:3: NetworkPolicy default/web: metadata.name: is given twice, first at f:1:1"));
+  EXPECT_EQ(apply("apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: Namespace\n  metadata: {name: shop, labels: {team: a}}\n"),
+            "namespace/shop created\n");
+
+  const std::pair<std::string, const char*> bad[] = {
+      {"apiVersion: v1\nkind: List\nitems:\n- apiVersion: networking.k8s.io/v1\n  kind: NetworkPolicy\n  metadata: {name: p, namespace: a}\n  spec:\n"
+       "    podSelector: {}\n    ingress:\n    - from:\n      - ipBlock: {cidr: 10.0.0.0/33}\n",
+       "f:11:19: NetworkPolicy a/p: spec.ingress[0].from[0].ipBlock.cidr: '10.0.0.0/33' is no network as 10.0.0.0/8 or fd00::/8"},
+      {"apiVersion: networking.k8s.io/v2\nkind: NetworkPolicy\nmetadata: {name: p}\n",
+       "f:1:1: NetworkPolicy p: apiVersion: must be firn/v1 or networking.k8s.io/v1 for a NetworkPolicy"},
+      {"apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: p, nodes: x}\n",
+       "NetworkPolicy default/p: metadata.nodes: there is no field 'nodes'"},
+      {"apiVersion: firn/v1\nkind: NetworkPolicy\nmetadata: {name: p, namespace: A}\n",
+       "f:3:21: NetworkPolicy A/p: metadata.namespace: namespace 'A' must be 1 to 63"},
+      {"apiVersion: firn/v1\nkind: NetworkPolicy\nmetadata: {name: p, namespace: 7}\n",
+       "f:3:21: NetworkPolicy p: metadata.namespace: must be a string that is not empty"},
+      {"apiVersion: firn/v1\nkind: NetworkPolicy\nmetadata: {name: p}\nspec:\n  ingress:\n  - action: allow\n    source:\n      selector: app = 'web'\n",
+       "f:8:7: NetworkPolicy default/p: spec.ingress[0].source.selector: column 5: expected ==, !=, in, not in"},
+      {"apiVersion: firn/v1\nkind: NetworkPolicy\nmetadata: {name: p}\nspec:\n  namespace: a\n",
+       "f:5:3: NetworkPolicy default/p: spec.namespace: stands in metadata.namespace"},
+      {doc("GlobalNetworkPolicy", "p", "namespace: a"), "GlobalNetworkPolicy p: spec.namespace: a GlobalNetworkPolicy is in none; write a NetworkPolicy"},
+      {doc("HostEndpoint", "up", "interface: eth0"), "HostEndpoint up: metadata.node: is missing"},
+      {"apiVersion: firn/v1\nkind: HostEndpoint\nmetadata: {name: up, node: node-a}\nspec: {interface: eth0}\n---\n"
+       "apiVersion: firn/v1\nkind: HostEndpoint\nmetadata: {name: too, node: node-a}\nspec: {interface: eth0}\n",
+       "spec.interface: eth0 of node-a is host endpoint too already"},
+  };
+  const std::string before = stored();
+  for (const auto& [text, message] : bad) EXPECT_THAT(apply(text), HasSubstr(message)) << text;
+  EXPECT_EQ(stored(), before);
 }
 
 TEST_F(ManifestTest, ObjectsOfOneFileMayChangePlaces) {

@@ -87,14 +87,17 @@ struct Wish {
     return out;
   }
   std::string with_members(std::string text) const {
-    for (const auto& [name, declared] : sets) {
-      const size_t at = text.find("@" + name + " ");
-      if (at == std::string::npos) continue;
-      std::string members = "{";
+    const std::string head = "numgen inc mod 1 offset ";
+    for (size_t at = text.find(head); at != std::string::npos; at = text.find(head)) {
+      const size_t dot = text.find(" . ", at), mark = text.find('@', at), end = text.find(' ', mark);
+      const std::string number = text.substr(at + head.size(), dot - at - head.size());
+      std::string members = text.substr(dot + 3, mark - dot - 3) + "{";
       for (const auto& [key, value] : elements) {
-        if (key.set == name) members += " " + key.key;
+        if (key.set == text.substr(mark + 1, end - mark - 1) && key.key.starts_with(number + " . ")) {
+          members += " " + key.key.substr(number.size() + 3);
+        }
       }
-      text.replace(at, name.size() + 1, members + " }");
+      text.replace(at, end - at, members + " }");
     }
     return text;
   }
@@ -141,8 +144,8 @@ TEST(PolicyCompute, APolicySelectsInItsDirectionAlone) {
   EXPECT_EQ(wish.element("egress", "\"f1\""), "accept");
   EXPECT_EQ(wish.told("ingress", "f2"), "accept");
   EXPECT_EQ(wish.told("ingress", "f1"),
-            "ip saddr { 10.44.0.2 } meta l4proto 6 th dport { 80 } counter accept comment \"NetworkPolicy default/web in 1\"\n"
-            "ip6 saddr { } meta l4proto 6 th dport { 80 } counter accept comment \"NetworkPolicy default/web in 1\"\n"
+            "ip saddr { 10.44.0.2 } meta l4proto 6 th dport 80 counter accept comment \"NetworkPolicy default/web in 1\"\n"
+            "ip6 saddr { } meta l4proto 6 th dport 80 counter accept comment \"NetworkPolicy default/web in 1\"\n"
             "counter drop comment \"no rule allowed it\"\n");
 }
 
@@ -165,7 +168,7 @@ TEST(PolicyCompute, AnEndpointThatComesIsElementsAlone) {
   const auto changes = wish.take(compute);
   EXPECT_TRUE(changes.chains.empty() && changes.sets.empty());
   ASSERT_EQ(changes.elements.size(), 1U);
-  EXPECT_EQ(changes.elements.begin()->first.key, "10.45.0.1");
+  EXPECT_TRUE(changes.elements.begin()->first.key.ends_with(" . 10.45.0.1"));
   // And one that no rule means.
   const auto other = container("", "10.45.0.2", {{"app", "other"}});
   compute.set_endpoint("published/b/d", &other, false);
@@ -208,7 +211,7 @@ TEST(PolicyCompute, PoliciesThatSelectNobodyHereAreNotInTheTable) {
   compute.set_endpoint("web", nullptr, true);
   wish.take(compute);
   EXPECT_EQ(wish.chains.size(), base);
-  EXPECT_FALSE(std::ranges::any_of(wish.sets, [](const auto& set) { return set.first.starts_with("m"); }));
+  EXPECT_FALSE(std::ranges::any_of(wish.elements, [](const auto& element) { return element.first.set == "members4"; }));
 }
 
 TEST(PolicyCompute, APolicyThatCannotBeReadDeniesOrStaysWhatItWas) {

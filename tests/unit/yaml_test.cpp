@@ -71,7 +71,7 @@ TEST(Yaml, EveryValueKnowsItsPlace) {
 }
 
 TEST(Yaml, WhatIsRefusedIsNamedWithItsPlace) {
-  const std::pair<std::string, const char*> cases[] = {
+  const std::pair<std::string, std::string> cases[] = {
       {"a: 1\nb: 2\na: 3", "3:1 'a' is here twice, first at line 1"},
       {"a:\n\tb: c", "2:1 the line is indented with a tab; YAML wants blanks"},
       {"a:\n  b: 1\n c: 2", "3:2 the indentation fits no line above"},
@@ -89,7 +89,8 @@ TEST(Yaml, WhatIsRefusedIsNamedWithItsPlace) {
       {"a: !!binary aGk=", "1:4 the tag tag:yaml.org,2002:binary is not read here; quote what is a text, and leave the rest plain"},
       {"a: 0123", "1:4 '0123' is octal to some readers and decimal to others; quote it if it is a text"},
       {"a: .inf", "1:4 '.inf' is no number that an object can hold; quote it if it is a text"},
-      {"a: 1e999", "1:4 '1e999' is too large or too small a number"},
+      {"a: 1e999", "1:4 '1e999' is too large or too small a number; quote it if it is a text"},
+      {"a: " + std::string(400, '9'), "1:4 '" + std::string(64, '9') + "' is too large or too small a number; quote it if it is a text"},
       {"ok: 1\na: \x01", "2:4 a control character stands here"},
       {"ok: 1\na: \xff", "2:1 the line is no UTF-8"},
       {std::string(257, 'k') + ": 1", "1:1 the key is longer than 256 bytes"},

@@ -6,7 +6,8 @@
 //
 // Protocol, over a SOCK_SEQPACKET socket, one request at a time, each answered by one message (docs/policy.md):
 //   request: KIND, and with the message (SCM_RIGHTS) a memory file that holds the text
-//     'T' a transaction   'H' a transaction of the socket that owns the hold table   'L' a listing, answered in nft's JSON
+//     'T' a transaction   'H' a transaction of the socket that owns the hold table
+//     'L' a listing without the elements of sets, answered in nft's JSON   'E' one with them
 //   reply: '+' or '-', the netlink port of transactions as 4 bytes in host order, then nft's error; a listing comes as a memory
 //     file. One reply is sent unasked, at the start.
 // Owns: two netlink sockets; the table of `flags owner` goes with the second one, and so with this process, which ends with its
@@ -168,8 +169,11 @@ bool reply_with_listing(uint32_t port, std::string_view text) {
 // Runs the text and answers. From a file, for only then does libnftables say in which line an error is. In JSON mode it would read
 // its input as JSON first, so only listings are in that.
 bool serve(nft_ctx* context, const Request& request, uint32_t& owner_port, uint32_t& port) {
-  const bool listing = request.kind == 'L';
-  nft_ctx_output_set_flags(context, listing ? NFT_CTX_OUTPUT_JSON | NFT_CTX_OUTPUT_TERSE : 0U);
+  const bool listing = request.kind == 'L' || request.kind == 'E';
+  unsigned flags = 0;
+  if (listing) flags |= NFT_CTX_OUTPUT_JSON;
+  if (request.kind == 'L') flags |= NFT_CTX_OUTPUT_TERSE;
+  nft_ctx_output_set_flags(context, flags);
   const bool done = nft_run_cmd_from_filename(context, ("/proc/self/fd/" + std::to_string(request.text.get())).c_str()) == 0;
   // Reading takes them out of the context, so both are read each time.
   const std::string_view output = nft_ctx_get_output_buffer(context), error = nft_ctx_get_error_buffer(context);
@@ -180,7 +184,12 @@ bool serve(nft_ctx* context, const Request& request, uint32_t& owner_port, uint3
 
 }  // namespace
 
-int main() {
+int main(int argc, char** argv) {
+  if (argc > 1 && std::string_view(argv[1]) == "--version") return std::puts("firn-nft " FIRN_VERSION) < 0 ? 1 : 0;
+  if (struct stat about {}; argc > 1 || ::fstat(parent, &about) != 0 || !S_ISSOCK(about.st_mode)) {
+    std::fputs("firn-nft: it is started by firn-routed, which speaks to it over descriptor 3\n", stderr);
+    return 2;
+  }
   // With the end of its thread; who ended before this line has closed the socket.
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (!keep_net_admin_only()) return fail("giving up every capability but CAP_NET_ADMIN, which must be there");
