@@ -1,10 +1,9 @@
-// Firewall: the nftables table on the loop's side. Feeds policy::Compute with this host's endpoints and the cluster's policies, hands
-// what it wishes to nft::Table, watches for others who change the table, and keeps the hold table behind it.
-// Nothing is written before the endpoints of this host are known and the policies of the cluster, or the copy of them that an
-// earlier run left; until then the old rules stay, and who waits for an endpoint is told so.
-// Owns: tables inet firn and inet firn_hold; STATE_DIR/policy.copy; the mark policy/active in the node store, from which a plugin
-// without a daemon knows that its container would be shut. A kill -9 leaves the table in force, and the hold table gone.
-// Thread safety: belongs to the thread of the loop.
+// Firewall: the nftables table on the loop's side. Feeds policy::Compute with this host's endpoints and the cluster's policies,
+// hands what it wishes to nft::Table, watches for others who change the table, and keeps the hold table behind it. Nothing is
+// written before the endpoints of this host are known and the policies of the cluster, or the copy of them that an earlier run
+// left; until then the old rules stay, and who waits for an endpoint is told so. Owns: tables inet firn and inet firn_hold;
+// STATE_DIR/policy.copy; the mark policy/active in the node store, from which a plugin without a daemon knows that its container
+// would be shut. A kill -9 leaves the table in force, and the hold table gone. Thread safety: belongs to the thread of the loop.
 #pragma once
 
 #include <chrono>
@@ -51,7 +50,7 @@ class Firewall {
   // Reads the copy of an earlier run; with "policy": false takes a table of an earlier run away.
   void start();
   void set_endpoint(const std::string& handle, const model::Endpoint* endpoint);  // of this host
-  void set_self(const std::string& node);  // "": the host has no name yet
+  void set_self(const std::string& node);                                         // "": the host has no name yet
   void take(const ClusterUpdate& update);
   void set_link(const netlink::Link& link);
   void remove_link(const std::string& name);
@@ -76,7 +75,7 @@ class Firewall {
     nft::Table::State table;
     policy::Compute::Counts policies;
     unsigned child_starts = 0;
-    bool held = false;      // the hold table is there
+    bool held = false;  // the hold table is there
     std::string hold_trouble;
     bool from_copy = false;  // the cluster's policies are those of an earlier run
     uint64_t waiting = 0;
@@ -138,7 +137,7 @@ class Firewall {
   };
   std::map<std::string, size_t> interfaces_;  // of endpoints of this host
   std::map<std::string, Side> here_;          // by handle
-  std::map<std::string, int> ungrouped_;      // veths with firn's alias that are in no group yet
+  std::map<std::string, int> ungrouped_;      // veths with firn's alias that are not in its group
   std::list<Waiter> waiters_;
 };
 

@@ -40,8 +40,9 @@ Answer await_policy(State& state, const Config& config, const std::string& handl
     if (!active) return state_fault(active.error());
     if (!*active) return Done{};
   }
-  return fault(FaultCode::try_again, "policy of this container is not in the kernel yet: " + no.why,
-               "until it is, its packets are dropped; see that firn-routed runs ('firnctl status'), or set \"policy\": false there");
+  return fault(
+      FaultCode::try_again, "policy of this container is not in the kernel yet: " + no.why,
+      "until it is, its packets are dropped; see that firn-routed runs ('firnctl status'), or set \"policy\": false there");
 }
 
 }  // namespace firn::cni
