@@ -63,12 +63,13 @@ std::string state(const model::Pool& pool) {
   return out;
 }
 
-// How its blocks are reached from other hosts: "vxlan cross-subnet", "bgp", "direct no-advertise".
+// How its blocks are reached from other hosts, and what else is set: "vxlan cross-subnet", "bgp", "direct no-advertise".
 std::string routing(const model::Pool& pool) {
   std::string out(to_string(pool.mode));
   if (pool.cross_subnet) out += " cross-subnet";
   if (!pool.advertise) out += " no-advertise";
   if (pool.strict) out += " strict";
+  if (pool.status_when_low) out += " status-when-low";
   if (pool.nat) out += " nat";
   return out;
 }
@@ -76,16 +77,17 @@ std::string routing(const model::Pool& pool) {
 // Settings that create and set share; what is not given stays as it is.
 struct Settings {
   std::optional<model::RoutingMode> mode;
-  std::optional<bool> cross_subnet, advertise, strict, nat;
+  std::optional<bool> cross_subnet, advertise, strict, status_when_low, nat;
   std::optional<Labels> selector;
   std::optional<std::vector<Prefix>> nat_exclude;
   std::optional<std::optional<AddressRange>> nat_source;
-  bool empty() const { return !mode && !cross_subnet && !advertise && !strict && !selector && !nat && !nat_exclude && !nat_source; }
+  bool empty() const { return !mode && !cross_subnet && !advertise && !strict && !status_when_low && !selector && !nat && !nat_exclude && !nat_source; }
   void apply_to(model::Pool& pool) const {
     pool.mode = mode.value_or(pool.mode);
     pool.cross_subnet = cross_subnet.value_or(pool.cross_subnet);
     pool.advertise = advertise.value_or(pool.advertise);
     pool.strict = strict.value_or(pool.strict);
+    pool.status_when_low = status_when_low.value_or(pool.status_when_low);
     if (selector) pool.node_selector = *selector;
     pool.nat = nat.value_or(pool.nat);
     // Without NAT its details say nothing.
@@ -145,6 +147,8 @@ void take_settings(Command& verb, Settings& settings) {
       .toggle("cross-subnet", "vxlan: encapsulate only between hosts that share no layer 2", settings.cross_subnet)
       .toggle("advertise", "Announce its blocks over BGP (default)", settings.advertise)
       .toggle("strict", "Hosts lease from their own blocks alone", settings.strict)
+      .toggle("status-when-low", "CNI STATUS fails (51) on hosts without a spare block of it that can claim none",
+              settings.status_when_low)
       .option("--node-selector", "K=V,...", "Only nodes with these labels take new blocks; '' for every node",
               take_selector(settings.selector));
   take_nat(verb, settings);

@@ -119,7 +119,7 @@ Status Allocator::begin_boot() {
 
 Status Allocator::with_blocks(model::Use use, const std::function<Status(kv::Transaction&, Tries&)>& attempt) {
   Tries tries;
-  tries.now = clock_.unix_seconds();
+  tries.now = moment(clock_, options_.boot_id);
   tries.may_ask = static_cast<bool>(options_.more_blocks);
   for (int round = 0; round < most_tries; ++round) {
     auto committed = node_.transact([&](kv::Transaction& tx) -> Status {
@@ -374,7 +374,7 @@ Status Allocator::can_lease(model::Use use, const std::vector<AddressRequest>& r
   if (auto status = begin_boot(); !status) return status;
   // First with what is here: an address that cools is good enough, and no block is claimed for it.
   Tries local;
-  local.now = clock_.unix_seconds();
+  local.now = moment(clock_, options_.boot_id);
   auto tried = node_.transact([&](kv::Transaction& tx) { return rehearse(tx, local); });
   Status status = tried ? Status() : verdict(std::move(tried).error());
   if (status || !options_.more_blocks) return status;

@@ -27,13 +27,8 @@ Result<ClusterView> read_cluster(const Surroundings& surroundings) {
   if (surroundings.cluster == nullptr) return out;
   auto done = surroundings.cluster->transact([&](kv::Transaction& tx) -> Status {
     out = {};
-    const auto each = [&](std::string_view prefix, const auto& take) -> Status {
-      auto entries = tx.range(prefix);
-      if (!entries) return std::move(entries).error();
-      for (const kv::Entry& entry : *entries) {
-        if (Status sound = take(entry); !sound) out.damaged.emplace(entry.key, std::move(sound).error());
-      }
-      return {};
+    const auto each = [&](std::string_view prefix, const std::function<Status(const kv::Entry&)>& take) {
+      return records::each(tx, prefix, out.damaged, take);
     };
     const auto keep = [](const kv::Entry& entry, const auto& record, std::map<std::string, std::string>& to) -> Status {
       if (!record) return record.error();

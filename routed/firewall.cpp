@@ -46,7 +46,6 @@ Firewall::Firewall(loop::Loop& loop, Log& log, const Clock& clock, const Config&
 
 void Firewall::start() {
   if (!is_on()) return;
-  table_.want(nft::hold_marks(hold_settings(config_)));
   read_copy();
   open_monitor();
 }
@@ -75,6 +74,7 @@ void Firewall::set_endpoint(const std::string& handle, const model::Endpoint* en
 }
 
 void Firewall::set_self(const std::string& node) {
+  self_known_ = true;
   if (node == self_) return;
   self_ = node;
   for (const auto& [key, value] : records_) {
@@ -229,11 +229,16 @@ void Firewall::flush(bool known) {
   compute_.take_changes(changes);
   nat_.take_changes(changes);
   if (!changes.empty()) {
+    for (auto& [name, chain] : changes.chains) {
+      if (!chain || hold_impossible_) continue;
+      nft::Chain bare = *chain;
+      if (nft::mark_chain(name, *chain, hold_settings(config_))) unmarked_.chains[name] = std::move(bare);
+    }
     table_.want(changes);
     flows_due_ = true;
   }
   // Without a name this host is part of no cluster yet: there are no policies.
-  if (!table_.is_open() && known && (cluster_read_ || self_.empty())) {
+  if (!table_.is_open() && known && (cluster_read_ || (self_known_ && self_.empty()))) {
     mark_node();
     return table_.open();
   }
@@ -342,9 +347,7 @@ void Firewall::hold() {
     hold_impossible_ = true;
     log_.warning("nftables has no tables with an owner (Linux 5.12 is needed), so nothing drops the packets of containers while table "
                  "inet firn is restored after somebody else removed it: " + nft::parse_refusal(hold_trouble_).reason);
-    nft::Changes marks = nft::hold_marks(hold_settings(config_));
-    for (auto& [name, chain] : marks.chains) chain.reset();
-    table_.want(marks);
+    table_.want(unmarked_);
     table_.flush();
   });
 }

@@ -53,7 +53,7 @@ class Firewall {
   void start();
   void set_endpoint(const std::string& handle, const model::Endpoint* endpoint);  // of this host
   void set_pool(const std::string& name, const model::Pool* pool) { nat_.set_pool(name, pool); }
-  void set_self(const std::string& node);
+  void set_self(const std::string& node);  // "": the host has no name yet
   void take(const ClusterUpdate& update);
   void set_link(const netlink::Link& link);
   void remove_link(const std::string& name);
@@ -127,11 +127,13 @@ class Firewall {
   loop::Handle monitor_watch_, save_timer_, hold_timer_;
 
   std::string self_;
+  bool self_known_ = false;    // "" says then that this host has no name
   PolicyRecords records_;      // of the cluster, as far as policy goes by them
   bool cluster_read_ = false;  // or a copy was
   bool from_copy_ = false;
   bool held_ = false, holding_ = false, hold_impossible_ = false;
-  bool marked_ = false;  // the node store has the mark
+  nft::Changes unmarked_;  // the chains that set the hold table's mark, as they are without
+  bool marked_ = false;    // the node store has the mark
   std::string monitor_trouble_, table_trouble_, hold_trouble_;
   struct Side {  // of an endpoint of this host
     std::string interface;

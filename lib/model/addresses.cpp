@@ -188,6 +188,7 @@ std::string encode(const Pool& pool) {
   if (pool.cross_subnet) w.field("cross_subnet", true);
   if (!pool.advertise) w.field("advertise", false);
   if (pool.strict) w.field("strict", true);
+  if (pool.status_when_low) w.field("status_when_low", true);
   if (pool.nat) w.field("nat", true);
   if (!pool.nat_exclude.empty()) {
     w.key("nat_exclude").begin_array();
@@ -221,6 +222,7 @@ Result<Pool> decode_pool(Source source) {
     pool.cross_subnet = f.flag_or("cross_subnet", false);
     pool.advertise = f.flag_or("advertise", true);
     pool.strict = f.flag_or("strict", false);
+    pool.status_when_low = f.flag_or("status_when_low", false);
     read_nat(f, root, pool);
     if (root["shrinking_to"].present()) {
       pool.shrinking_to = f.prefix("shrinking_to");

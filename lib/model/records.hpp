@@ -45,6 +45,7 @@ struct Pool {
   bool cross_subnet = false;  // vxlan: encapsulate only where there is no shared layer 2
   bool advertise = true;      // blocks are announced over BGP
   bool strict = false;        // a host never borrows an address of another host's block
+  bool status_when_low = false;               // CNI STATUS fails on a host that has no spare block of it and can claim none
   // Its containers leave the cluster as their host: what goes to addresses that are neither of a pool nor of a node.
   bool nat = false;
   std::vector<Prefix> nat_exclude = {};                // outside as well, but reached by the container's own address
@@ -176,10 +177,14 @@ struct Lost {
   bool operator==(const Lost&) const = default;
 };
 
-// Node store, key: fence. From that time on (0: now) nothing is leased from the cluster's pools on this host.
+// Node store, key: fence. From that time on (0: now) nothing is leased from the cluster's pools on this host. One that a beat set
+// has the time of that beat and what the other clock (Clock::boot_seconds, in that boot) says when it comes.
 struct Fence {
   int64_t from = 0;
   std::string why;
+  int64_t beat = 0;
+  std::string boot_id = {};
+  int64_t boot_from = 0;
   bool operator==(const Fence&) const = default;
 };
 

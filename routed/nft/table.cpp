@@ -1,6 +1,7 @@
 #include "routed/nft/table.hpp"
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 namespace firn::routed::nft {
@@ -66,15 +67,41 @@ void Table::replace() {
 }
 
 void Table::flush() {
-  if (!open_ || under_way_ || waiting_) return;
+  if (!open_ || under_way_ || looking_ || waiting_) return;
   if (repairing_ && clock_.steady() < repair_not_before_) {
     return try_again(std::chrono::ceil<milliseconds>(repair_not_before_ - clock_.steady()));
   }
   std::optional<Transaction> next;
   if (!whole_due_) next = incremental(name_, sets_, chains_, elements_, aside_);
-  if (!next) next = replacement(name_, sets_, chains_, elements_, aside_);
-  if (next->empty()) return;
-  if (next->whole) whole_due_ = false;
+  if (next) {
+    if (!next->empty()) send(*std::move(next));
+    return;
+  }
+  whole_due_ = true;
+  if (anew_) return send(replacement(name_, sets_, chains_, elements_, aside_, nullptr));
+  looking_ = true;
+  existing_.emplace();
+  look(0);
+}
+
+void Table::look(size_t listing) {
+  constexpr std::array<const char*, 3> listings{"list chains inet\n", "list sets inet\n", "list maps inet\n"};
+  if (listing == listings.size()) {
+    looking_ = false;
+    return send(replacement(name_, sets_, chains_, elements_, aside_, &*existing_));
+  }
+  runner_.run(Request::list, listings[listing], [this, listing](const Result<std::string>& text) {
+    const Status taken = text ? take_existing(*text, name_, *existing_) : Status(text.error());
+    if (taken) return look(listing + 1);
+    looking_ = false;
+    try_again(first_delay);
+    listener_.failed(Error(taken.error()).context("looking at table inet " + name_));
+  });
+}
+
+void Table::send(Transaction next) {
+  // Before: a change by somebody else from here on needs another one.
+  if (next.whole) whole_due_ = false;
   under_way_ = std::move(next);
   runner_.run(Request::transaction, std::move(under_way_->text),
               [this, began = clock_.steady()](const Result<std::string>& outcome) { take(outcome, began); });
@@ -105,6 +132,7 @@ void Table::take_done() {
   in_a_row_ = 0;
   if (aside_.empty()) delay_ = milliseconds(0);
   if (done.whole) {
+    anew_ = false;
     ++state_.replacements;
     if (std::exchange(repairing_, whole_due_)) ++state_.repairs;
     sets_.set_actual(std::move(done.put.sets));
@@ -130,6 +158,11 @@ void Table::take_done() {
 // Nothing of it was done. The next try is without what was refused.
 void Table::take_refusal(const std::string& words) {
   const Transaction refused = *std::exchange(under_way_, std::nullopt);
+  if (refused.whole && !std::exchange(anew_, true)) {
+    // A hook has another priority, or what was listed is not what is there any more.
+    whole_due_ = true;
+    return;
+  }
   const Refusal refusal = parse_refusal(words);
   const auto object = refused.object_at(refusal.line);
   ++state_.refusals;

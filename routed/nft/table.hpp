@@ -59,6 +59,8 @@ class Table {
   State state() const;
 
  private:
+  void look(size_t listing);
+  void send(Transaction next);
   void take(const Result<std::string>& outcome, std::chrono::steady_clock::time_point began);
   void take_done();
   void take_refusal(const std::string& words);
@@ -79,6 +81,9 @@ class Table {
   bool open_ = false;
   bool in_place_ = false;
   bool whole_due_ = true;
+  std::optional<Existing> existing_;  // what the table has, asked for its replacement
+  bool looking_ = false;              // it is being asked for
+  bool anew_ = false;                 // the table is deleted and made anew: the replacement in place was refused
   bool repairing_ = false;  // the replacement that is due is for what somebody else did
   unsigned in_a_row_ = 0;   // refusals without a transaction that was done
   std::chrono::milliseconds delay_{0};

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <charconv>
 
+#include "lib/json/json.hpp"
+
 namespace firn::routed::nft {
 namespace {
 
@@ -73,7 +75,37 @@ class Writer {
   std::string open_set_, open_verb_;
 };
 
+// Everything but the base chains that stay, which are emptied. Maps go before the chains that they lead to.
+void clear(Writer& w, const ChainMap& chains, const Existing& existing) {
+  w.table("add");
+  w.table("flush");
+  for (const std::string& name : existing.maps) w.remove("map", set_object(name));
+  for (const std::string& name : existing.sets) w.remove("set", set_object(name));
+  for (const std::string& name : existing.chains) w.remove("chain", chain_object(name));
+  for (const std::string& name : existing.base_chains) {
+    const auto wanted = chains.desired().find(name);
+    if (wanted == chains.desired().end() || wanted->second.hook.empty()) w.remove("chain", chain_object(name));
+  }
+}
+
 }  // namespace
+
+Status take_existing(std::string_view json, const std::string& table, Existing& out) {
+  const auto document = json::Document::parse(json);
+  if (!document) return Error(document.error()).context("reading a listing of nftables");
+  const auto entries = document->root()["nftables"].array();
+  if (!entries) return Error(entries.error()).context("reading a listing of nftables");
+  for (const json::Value& entry : *entries) {
+    for (const char* kind : {"chain", "set", "map"}) {
+      const json::Value object = entry[kind];
+      const auto of = object["table"].string_or(""), family = object["family"].string_or(""), name = object["name"].string_or("");
+      if (!of || !family || !name || *of != table || *family != "inet") continue;
+      const bool base = object["hook"].present();
+      (kind[0] == 'c' ? base ? out.base_chains : out.chains : kind[0] == 's' ? out.sets : out.maps).push_back(*name);
+    }
+  }
+  return {};
+}
 
 std::string to_string(const Object& object) {
   switch (object.kind) {
@@ -150,12 +182,16 @@ std::optional<Transaction> incremental(const std::string& table, const SetMap& s
 }
 
 Transaction replacement(const std::string& table, const SetMap& sets, const ChainMap& chains, const ElementMap& elements,
-                        const std::set<Object>& aside) {
+                        const std::set<Object>& aside, const Existing* existing) {
   Writer w(table);
   Transaction& out = w.out();
   out.whole = true;
-  // Adding first makes the deletion of one that is not there no error.
-  for (const std::string_view verb : {"add", "delete", "add"}) w.table(verb);
+  if (existing != nullptr) {
+    clear(w, chains, *existing);
+  } else {
+    // Adding first makes the deletion of one that is not there no error.
+    for (const std::string_view verb : {"add", "delete", "add"}) w.table(verb);
+  }
   const auto is_aside = [&](const Object& object) { return !aside.empty() && aside.contains(object); };
   for (const auto& [name, set] : sets.desired()) {
     if (is_aside(set_object(name))) continue;

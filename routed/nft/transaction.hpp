@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "lib/base/result.hpp"
 #include "lib/reconcile/delta_map.hpp"
 #include "routed/nft/wish.hpp"
 
@@ -53,9 +54,18 @@ struct Transaction {
 // which the kernel changes only with a new table.
 std::optional<Transaction> incremental(const std::string& table, const SetMap& sets, const ChainMap& chains,
                                        const ElementMap& elements, const std::set<Object>& aside);
-// The table as it is wished for, in place of whatever is there.
+// What a table has that somebody else, or an earlier run, made.
+struct Existing {
+  std::vector<std::string> base_chains, chains, sets, maps;
+};
+// Takes what a listing of nft's in JSON (chains, sets, maps) says of the table into `out`. Code::invalid: it is no listing.
+Status take_existing(std::string_view json, const std::string& table, Existing& out);
+
+// The table as it is wished for, in place of whatever is there. With `existing` base chains that stay keep their hook: the kernel
+// asks each chain for its rules of the moment, and were the old and the new chain both at the hook, a packet could ask the new one
+// just before and the old one just after the change, and be judged by neither. Without: the table is deleted and made anew.
 Transaction replacement(const std::string& table, const SetMap& sets, const ChainMap& chains, const ElementMap& elements,
-                        const std::set<Object>& aside);
+                        const std::set<Object>& aside, const Existing* existing);
 // No table of that name.
 std::string removal(const std::string& table);
 

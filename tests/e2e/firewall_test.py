@@ -10,7 +10,7 @@ import re
 import case
 import cni
 from firnhost import HOST, Firn, list_config, uplink
-from lab import wait_for
+from lab import Traffic, wait_for
 
 LONG = os.environ.get("FIRN_LONG") == "yes"
 CONTAINERS = 10_000 if LONG else 200
@@ -236,11 +236,69 @@ class Firewall(case.LabCase):
         wait_for("the flood arrives", lambda: all(self.rx(netns) > 0 for netns in seen), deadline=30)
 
     def put_default(self, deny):
-        """A record of the cluster store, written as docs/ipam.md says: a log row without keys means that everything is listed again."""
-        script = ("import sqlite3,sys; d=sqlite3.connect(sys.argv[1], timeout=10); r=d.execute('select max(rev) from log').fetchone()[0]+1; "
-                  "d.execute('insert or replace into kv(key,value,created,modified) values(?,?,?,?)', ('policy/settings', sys.argv[2].encode(), r, r)); "
-                  "d.execute('insert into log(rev,keys) values(?,null)', (r,)); d.commit()")
-        self.host.run("python3", "-c", script, "/var/lib/firn/cluster.db", json.dumps({"v": 1, "default_deny": deny}))
+        self.apply("PolicySettings", "default", {"default_deny": deny})
+
+    def apply(self, kind, name, spec):
+        self.firn.ctl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "firn/v1", "kind": kind, "metadata": {"name": name}, "spec": spec}))
+
+    def test_log_and_counters(self):
+        self.attach("a")
+        _, _, (four, _) = self.attach("b")
+        self.apply("GlobalNetworkPolicy", "watch", {"types": ["ingress"], "ingress": [{"action": "log", "protocol": "icmp"}, {"action": "allow"}]})
+        wait_for("the rule is in the kernel", lambda: "GlobalNetworkPolicy watch in 1" in self.host.out("nft", "list", "table", "inet", "firn"))
+        log = self.host.start("log", "firnctl", "policy", "log", "--count", "2")
+        wait_for("a packet is told of", lambda: self.client.pings(four) and not log.alive())
+        lines = log.log().splitlines()
+        self.assertEqual(len(lines), 2, lines)
+        self.assertRegex(lines[0], rf"^\d\d:\d\d:\d\d\.\d\d\d  GlobalNetworkPolicy watch in 1  in eth0  out firn\w+  icmp \S+ > {four} type 8 code 0 84 bytes$")
+        counters = self.firn.ask("policy", "counters", "watch")["rules"]
+        self.assertEqual([rule["rule"] for rule in counters], ["GlobalNetworkPolicy watch in 1", "GlobalNetworkPolicy watch in 2"])
+        self.assertTrue(all(rule["packets"] > 0 and rule["bytes"] == 84 * rule["packets"] for rule in counters), counters)
+        self.assertIn("net/b/eth0", self.firn.ctl("policy", "counters"))
+        self.assertFalse(self.host.ok("firnctl", "policy", "counters", "nothing"))
+
+    def test_a_restart_opens_nothing(self):
+        _, _, (four, _) = self.attach("a")
+        self.apply("GlobalNetworkPolicy", "shut", {"selector": "all()", "types": ["ingress"], "ingress": [{"action": "deny"}]})
+        wait_for("the policy shuts", lambda: not self.client.pings(four))
+        traffic = Traffic(self.client, four, 600)
+        for end in ("kill", "terminate"):
+            getattr(self.firn.routed, end)()
+            self.host.run("rm", "-f", "/var/lib/firn/policy.copy")
+            self.firn.start()
+            wait_for("the table is in place", lambda: self.policy()["inPlace"])
+        self.firn.routed.signal(1)
+        self.assertEqual(traffic.result(), (600, 0))
+
+    def test_without_the_cluster_store_it_goes_by_its_copy(self):
+        _, _, (four, _) = self.attach("a")
+        self.apply("GlobalNetworkPolicy", "shut", {"selector": "all()", "types": ["ingress"], "ingress": [{"action": "deny"}]})
+        wait_for("the policy shuts", lambda: not self.client.pings(four))
+        wait_for("there is a copy", lambda: "shut" in self.host.out("cat", "/var/lib/firn/policy.copy"))
+        self.assertEqual(self.host.out("stat", "-c", "%a", "/var/lib/firn/policy.copy").strip(), "600")
+        self.firn.routed.kill()
+        self.host.run("/bin/sh", "-c", "mkdir /var/away; mv /var/lib/firn/cluster.db* /var/away")
+        self.host.run("nft", "flush", "ruleset")  # as after a reboot
+        self.firn.start()
+        wait_for("the table is in place", lambda: self.policy()["inPlace"])
+        self.assertTrue(self.policy()["fromCopy"])
+        self.assertFalse(self.client.pings(four))
+        _, _, (other, _) = self.attach("b")
+        self.assertFalse(self.client.pings(other))
+        # With nothing to go by the old rules stay, and nobody comes in.
+        self.firn.routed.kill()
+        self.host.run("rm", "/var/lib/firn/policy.copy")
+        self.firn.start()
+        netns = self.host.netns("c")
+        self.network.plugins[0]["policyTimeout"] = 300
+        with self.assertRaises(cni.CniError) as refused:
+            self.network.add("c", netns)
+        self.assertIn("have not been read yet", refused.exception.reply)
+        self.assertIn('"code":11', refused.exception.reply)
+        self.assertFalse(self.client.pings(four))
+        self.assertIn("gnp/shut/in", self.host.out("nft", "list", "table", "inet", "firn"))
+        self.host.run("/bin/sh", "-c", "mv /var/away/* /var/lib/firn")
+        wait_for("the cluster is read", lambda: self.policy()["inPlace"] and not self.policy()["fromCopy"])
 
 
 if __name__ == "__main__":

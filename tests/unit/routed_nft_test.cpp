@@ -44,13 +44,18 @@ class FakeRunner final : public Runner {
     std::string text;
     Done done;
   };
-  void run(Request, std::string text, Done done) override { asked.push_back({std::move(text), std::move(done)}); }
+  void run(Request kind, std::string text, Done done) override {
+    if (kind == Request::list) return done(text == "list chains inet\n" ? existing : std::string(R"({"nftables":[]})"));
+    asked.push_back({std::move(text), std::move(done)});
+  }
   std::string next() const { return asked.empty() ? std::string() : asked.front().text; }
   // Line of the text that contains `what`, from 1.
   size_t line_of(const std::string& what) const {
     const std::string text = next();
     return static_cast<size_t>(std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(text.find(what)), '\n')) + 1;
   }
+  // Listings are of a host without tables, unless the test says otherwise.
+  std::string existing = R"({"nftables":[]})";
   void answer(Result<std::string> outcome = std::string()) {
     Asked first = std::move(asked.front());
     asked.pop_front();
@@ -89,8 +94,7 @@ TEST_F(TableTest, TheFirstTransactionReplacesTheTable) {
   table.open();
   EXPECT_EQ(runner.next(),
             "add table inet firn \n"
-            "delete table inet firn \n"
-            "add table inet firn \n"
+            "flush table inet firn \n"
             "add map inet firn egress { type ifname : verdict; counter; }\n"
             "add set inet firn guard { type ifname . ipv4_addr; }\n"
             "add chain inet firn from.1\n"
@@ -158,7 +162,7 @@ TEST_F(TableTest, AnotherShapeOfASetTakesANewTable) {
   more.sets["guard"]->interval = true;
   table.want(more);
   table.flush();
-  EXPECT_THAT(runner.next(), HasSubstr("delete table inet firn"));
+  EXPECT_THAT(runner.next(), HasSubstr("flush table inet firn"));
 }
 
 TEST_F(TableTest, WhatComesMeanwhileGoesWithTheNextTransaction) {
@@ -208,7 +212,7 @@ TEST_F(TableTest, ARemovalThatIsRefusedTakesANewTable) {
   table.want(more);
   table.flush();
   runner.refuse(1);
-  EXPECT_THAT(runner.next(), HasSubstr("delete table inet firn"));
+  EXPECT_THAT(runner.next(), HasSubstr("flush table inet firn"));
   EXPECT_EQ(table.state().aside, 0U);
 }
 
@@ -216,7 +220,7 @@ TEST_F(TableTest, AForeignChangeReplacesTheTable) {
   open();
   table.replace();
   EXPECT_FALSE(table.has({"egress", "\"a\""}));
-  EXPECT_THAT(runner.next(), HasSubstr("delete table inet firn"));
+  EXPECT_THAT(runner.next(), HasSubstr("flush table inet firn"));
   runner.answer();
   EXPECT_TRUE(table.has({"egress", "\"a\""}));
   EXPECT_EQ(table.state().repairs, 1U);
@@ -244,12 +248,52 @@ TEST(RefusalTest, NamesALine) {
   EXPECT_EQ(parse_refusal("x:y: Error: z").line, 0U);
 }
 
+TEST_F(TableTest, AChainKeepsItsHookAndTheRestIsMadeAnew) {
+  runner.existing = R"({"nftables":[{"metainfo":{}},
+    {"chain":{"family":"inet","table":"firn","name":"hook","type":"filter","hook":"prerouting","prio":-50,"policy":"accept"}},
+    {"chain":{"family":"inet","table":"firn","name":"theirs","type":"filter","hook":"input","prio":0,"policy":"drop"}},
+    {"chain":{"family":"inet","table":"firn","name":"from.9"}},
+    {"chain":{"family":"inet","table":"other","name":"from.8"}},
+    {"chain":{"family":"ip","table":"firn","name":"from.7"}},
+    {"map":{"family":"inet","table":"firn","name":"egress"}},
+    {"set":{"family":"inet","table":"firn","name":"guard"}}]})";
+  table.want(example());
+  table.open();
+  EXPECT_TRUE(runner.next().starts_with("add table inet firn \n"
+                                        "flush table inet firn \n"
+                                        "delete map inet firn egress\n"
+                                        "delete set inet firn guard\n"
+                                        "delete chain inet firn from.9\n"
+                                        "delete chain inet firn theirs\n"
+                                        "add map inet firn egress "))
+      << runner.next();
+  // Another priority than it had: only a new table will do.
+  runner.refuse(runner.line_of("add chain inet firn hook"), "Could not process rule: Operation not supported");
+  EXPECT_TRUE(failures.empty());
+  EXPECT_TRUE(runner.next().starts_with("add table inet firn \ndelete table inet firn \nadd table inet firn \nadd map"));
+  runner.answer();
+  EXPECT_TRUE(table.has({"egress", "\"a\""}));
+}
+
+TEST_F(TableTest, AListingThatIsNoneIsNoReasonToWrite) {
+  runner.existing = "nonsense";
+  table.want(example());
+  table.open();
+  EXPECT_TRUE(runner.asked.empty());
+  EXPECT_THAT(failures, ElementsAre(HasSubstr("looking at table inet firn")));
+}
+
 TEST(HoldTest, TheBitLivesBetweenTwoChainsOnly) {
-  const std::string text = hold_table({.group = 7, .mark = 16});
+  const HoldSettings settings{.group = 7, .mark = 16};
+  const std::string text = hold_table(settings);
   EXPECT_THAT(text, HasSubstr("{ flags owner; }"));
   EXPECT_THAT(text, HasSubstr("iifgroup 7 meta mark & 16 == 0 counter drop"));
   EXPECT_THAT(text, HasSubstr("iifgroup 7 meta mark set meta mark & 4294967279"));
-  EXPECT_EQ(hold_marks({.group = 7, .mark = 16}).chains.size(), 2U);
+  Chain chain{"", {"iifgroup != 7 accept", "drop"}};
+  EXPECT_TRUE(mark_chain("egress_hook", chain, settings));
+  EXPECT_THAT(chain.rules, ElementsAre("iifgroup != 7 accept", "meta mark set meta mark | 16", "drop"));
+  EXPECT_FALSE(mark_chain("guard", chain, settings));
+  EXPECT_EQ(chain.rules.size(), 3U);
 }
 
 TEST(PolicyCopyTest, ComesBackAsItWas) {
