@@ -51,8 +51,9 @@ class NatTest : public ::testing::Test {
 TEST_F(NatTest, APortIsAnElementInEachFamily) {
   const model::Endpoint one = endpoint({ip("10.0.0.1"), ip("fd00::1")}, 8080);
   nat.set_endpoint("one", &one);
-  EXPECT_THAT(take(), UnorderedElementsAre(Pair("port_any4 tcp . 8080", "10.0.0.1 . 80"), Pair("port_any6 tcp . 8080", "fd00::1 . 80"),
-                                           Pair("hairpin4 10.0.0.1 . 10.0.0.1", ""), Pair("hairpin6 fd00::1 . fd00::1", "")));
+  EXPECT_THAT(take(),
+              UnorderedElementsAre(Pair("port_any4 tcp . 8080", "10.0.0.1 . 80"), Pair("port_any6 tcp . 8080", "fd00::1 . 80"),
+                                   Pair("hairpin4 10.0.0.1 . 10.0.0.1", ""), Pair("hairpin6 fd00::1 . fd00::1", "")));
   EXPECT_TRUE(changes.chains.empty() && changes.sets.empty());
   EXPECT_EQ(nat.elements_of("one").size(), 4u);
   const model::Endpoint moved = endpoint({ip("10.0.0.1")}, 8080, ip("192.0.2.1"));
