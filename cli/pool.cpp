@@ -81,7 +81,9 @@ struct Settings {
   std::optional<Labels> selector;
   std::optional<std::vector<Prefix>> nat_exclude;
   std::optional<std::optional<AddressRange>> nat_source;
-  bool empty() const { return !mode && !cross_subnet && !advertise && !strict && !status_when_low && !selector && !nat && !nat_exclude && !nat_source; }
+  bool empty() const {
+    return !mode && !cross_subnet && !advertise && !strict && !status_when_low && !selector && !nat && !nat_exclude && !nat_source;
+  }
   void apply_to(model::Pool& pool) const {
     pool.mode = mode.value_or(pool.mode);
     pool.cross_subnet = cross_subnet.value_or(pool.cross_subnet);

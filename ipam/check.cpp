@@ -266,8 +266,8 @@ class Checker {
       const auto held = store_.ports.find(key);
       keys_wanted.insert(key);
       if (before != nullptr && before->first.overlaps(at.first)) {
-        add(ProblemKind::port_conflict, to_string(at.first), "is published by " + before->second + " and by " + at.second +
-            "; stop one of them", false);
+        add(ProblemKind::port_conflict, to_string(at.first),
+            "is published by " + before->second + " and by " + at.second + "; stop one of them", false);
       } else {
         before = &at;
         if (held == store_.ports.end() || (held->second != at.second && store_.endpoints.count(held->second) == 0)) {

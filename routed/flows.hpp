@@ -1,8 +1,8 @@
 // Flows: ends the connections that are forbidden by now: a policy has changed, or labels have, or the container has gone and its
-// address may be another's, or a port is published that clients have sent to before. The table of connections may be large, so it is read, and entries are removed, on a thread; what is
-// forbidden is judged on the loop, by what Compute knows then. At most once a second, and only after something has changed.
-// Owns: nothing that outlives it; a kill -9 leaves flows that a change should have ended, and the next start looks at all of them.
-// Thread safety: belongs to the thread of the loop.
+// address may be another's, or a port is published that clients have sent to before. The table of connections may be large, so it
+// is read, and entries are removed, on a thread; what is forbidden is judged on the loop, by what Compute knows then. At most once
+// a second, and only after something has changed. Owns: nothing that outlives it; a kill -9 leaves flows that a change should have
+// ended, and the next start looks at all of them. Thread safety: belongs to the thread of the loop.
 #pragma once
 
 #include <functional>

@@ -34,7 +34,8 @@ Status Intake::start() {
   directory_.reset(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
   if (!directory_) return errno_error("watching " + state_dir_);
   // Only files that come, go or change their name; the stores watch their own content.
-  if (::inotify_add_watch(directory_.get(), state_dir_.c_str(), IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_ONLYDIR) < 0) {
+  if (::inotify_add_watch(directory_.get(), state_dir_.c_str(), IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_ONLYDIR) <
+      0) {
     return errno_error("watching " + state_dir_);
   }
   auto watch = loop_.readable(directory_.get(), [this] {
@@ -49,8 +50,7 @@ Status Intake::start() {
 
 void Intake::drain_directory() {
   alignas(inotify_event) char buffer[4096];
-  while (::read(directory_.get(), buffer, sizeof buffer) > 0) {
-  }
+  while (::read(directory_.get(), buffer, sizeof buffer) > 0) {}
 }
 
 bool Intake::open(bool create) {
@@ -114,7 +114,8 @@ Result<std::string> Intake::node_name() {
 // was one on a host of a cluster (`firnctl init` writes the name last: a moment of it looks the same, and passes).
 std::string Intake::loss() const {
   const std::string way_out =
-      "; nothing is written or removed until 'firnctl ipam reset' has made it anew (systemctl stop firn-routed, firnctl ipam reset, "
+      "; nothing is written or removed until 'firnctl ipam reset' has made it anew (systemctl stop firn-routed, firnctl ipam "
+      "reset, "
       "systemctl start firn-routed)";
   if (node_.store == nullptr) {
     if (node_listed_) return node_.path + " has vanished" + way_out;
@@ -209,8 +210,8 @@ void Intake::tell(const std::string& key, const std::string* value, Result<Recor
   }
   const Result<Record> record = decode(*value);
   if (!record) {
-    log_.repeated(Level::error, key, node_.path + ", record " + key + ": " + record.error().message +
-                                         "; what was known of it stays in force");
+    log_.repeated(Level::error, key,
+                  node_.path + ", record " + key + ": " + record.error().message + "; what was known of it stays in force");
     return;
   }
   tell_listener(&*record);

@@ -25,10 +25,10 @@ struct IntakeListener {
   std::function<void(const std::string& handle, const model::Endpoint*)> endpoint;  // nullptr: removed
   std::function<void(const std::string& key, const model::Block*)> block;
   std::function<void(const std::string& name, const model::Pool*)> pool;  // the cluster's, and those of this host alone
-  std::function<void()> addresses;  // leases or blocks changed: is there still a spare block?
-  std::function<void()> cluster;    // the cluster store may be another one: files came or went, or the node has a name
-  std::function<void()> wake;       // something may have changed: call poll() soon
-  std::function<bool()> containers; // links with firn's alias are there
+  std::function<void()> addresses;                                        // leases or blocks changed: is there still a spare block?
+  std::function<void()> cluster;     // the cluster store may be another one: files came or went, or the node has a name
+  std::function<void()> wake;        // something may have changed: call poll() soon
+  std::function<bool()> containers;  // links with firn's alias are there
 };
 
 class Intake {

@@ -1,5 +1,5 @@
-// What an ADD waits for at its end: that firn-routed has put the policy of the new container in the kernel. Until then its packets are
-// dropped, so an interface that was handed over too early would be one that does not work. Thread safety: as State.
+// What an ADD waits for at its end: that firn-routed has put the policy of the new container in the kernel. Until then its packets
+// are dropped, so an interface that was handed over too early would be one that does not work. Thread safety: as State.
 #pragma once
 
 #include <string>

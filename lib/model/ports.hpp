@@ -17,13 +17,13 @@ struct Endpoint;
 
 // A port of the host that leads to a port of the container.
 struct PublishedPort {
-  uint8_t protocol = 6;                  // tcp 6, udp 17, sctp 132
-  std::optional<Address> host_address;   // unspecified: every one of that family; absent: of each family that the container has
+  uint8_t protocol = 6;                 // tcp 6, udp 17, sctp 132
+  std::optional<Address> host_address;  // unspecified: every one of that family; absent: of each family that the container has
   uint16_t host_port = 0, container_port = 0;
   bool operator==(const PublishedPort&) const = default;
 };
 inline constexpr size_t most_published_ports = 1024;  // of one container
-std::string_view transport_name(uint8_t protocol);  // "tcp", "udp", "sctp"
+std::string_view transport_name(uint8_t protocol);    // "tcp", "udp", "sctp"
 Result<uint8_t> parse_transport(std::string_view text);
 std::string to_string(const PublishedPort& port);  // "192.0.2.1:8080->80/tcp"
 // The first that takes the place of another of the list.

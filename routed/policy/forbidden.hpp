@@ -25,7 +25,6 @@ struct FlowView {
 // A flow of datagrams that began before its port was published, and would go on like that for as long as its client sends.
 bool missed_a_port(const netlink::Flow& flow, const std::vector<model::PortPlace>& published);
 
-
 // Indices into `flows`, in order.
 std::vector<size_t> forbidden(const std::vector<netlink::Flow>& flows, const firn::policy::Evaluator& evaluator,
                               const FlowView& view);

@@ -103,7 +103,8 @@ void Nat::set_endpoint(const std::string& id, const model::Endpoint* endpoint) {
       const Family family = place.address.family();
       const auto target = model::target_of(endpoint->addresses, family);
       if (!target) continue;
-      const std::string number = std::string(model::transport_name(place.protocol)) + " . " + std::to_string(place.port);
+      // Numbers: nft looks names of protocols up in /etc/protocols, which a small host does not have.
+      const std::string number = std::to_string(place.protocol) + " . " + std::to_string(place.port);
       const std::string to = target->to_string();
       if (place.address.is_unspecified()) {
         wanted[{ports_of_every(family), number}] = to + " . " + std::to_string(port.container_port);

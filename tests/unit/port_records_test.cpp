@@ -42,10 +42,12 @@ TEST(PublishedPort, WhatIsWrongInARecordIsNamed) {
   EXPECT_THAT(with(R"("ports":[{"protocol":"tcp","host_port":0,"container_port":1}])"), HasSubstr("/ports/0/host_port"));
   EXPECT_THAT(with(R"("ports":[{"protocol":"tcp","host_port":1,"container_port":65536}])"), HasSubstr("/ports/0/container_port"));
   EXPECT_THAT(with(R"("ports":[{"protocol":"icmp","host_port":1,"container_port":1}])"), HasSubstr("/ports/0/protocol"));
-  EXPECT_THAT(with(R"("ports":[{"protocol":"tcp","host_port":1,"container_port":1,"host_address":"x"}])"), HasSubstr("host_address"));
-  EXPECT_THAT(with(R"("ports":[{"protocol":"tcp","host_port":1,"container_port":1},{"protocol":"tcp","host_port":1,"container_port":2,)"
-                   R"("host_address":"192.0.2.1"}])"),
-              HasSubstr("192.0.2.1:1->2/tcp takes the place of 1->1/tcp"));
+  EXPECT_THAT(with(R"("ports":[{"protocol":"tcp","host_port":1,"container_port":1,"host_address":"x"}])"),
+              HasSubstr("host_address"));
+  EXPECT_THAT(
+      with(R"("ports":[{"protocol":"tcp","host_port":1,"container_port":1},{"protocol":"tcp","host_port":1,"container_port":2,)"
+           R"("host_address":"192.0.2.1"}])"),
+      HasSubstr("192.0.2.1:1->2/tcp takes the place of 1->1/tcp"));
   EXPECT_THAT(with(R"("ingress_limit":{"rate":1,"burst":1})"), HasSubstr("/ingress_limit"));
   EXPECT_THAT(with(R"("egress_limit":{"rate":8000})"), HasSubstr("/egress_limit/burst"));
 }

@@ -51,15 +51,16 @@ class NatTest : public ::testing::Test {
 TEST_F(NatTest, APortIsAnElementInEachFamily) {
   const model::Endpoint one = endpoint({ip("10.0.0.1"), ip("fd00::1")}, 8080);
   nat.set_endpoint("one", &one);
-  EXPECT_THAT(take(), UnorderedElementsAre(Pair("port_any4 tcp . 8080", "10.0.0.1 . 80"), Pair("port_any6 tcp . 8080", "fd00::1 . 80"),
-                                           Pair("hairpin4 10.0.0.1 . 10.0.0.1", ""), Pair("hairpin6 fd00::1 . fd00::1", "")));
+  EXPECT_THAT(take(),
+              UnorderedElementsAre(Pair("port_any4 6 . 8080", "10.0.0.1 . 80"), Pair("port_any6 6 . 8080", "fd00::1 . 80"),
+                                   Pair("hairpin4 10.0.0.1 . 10.0.0.1", ""), Pair("hairpin6 fd00::1 . fd00::1", "")));
   EXPECT_TRUE(changes.chains.empty() && changes.sets.empty());
   EXPECT_EQ(nat.elements_of("one").size(), 4u);
   const model::Endpoint moved = endpoint({ip("10.0.0.1")}, 8080, ip("192.0.2.1"));
   nat.set_endpoint("one", &moved);
-  EXPECT_THAT(take(), UnorderedElementsAre(Pair("port_any4 tcp . 8080", "-"), Pair("port_any6 tcp . 8080", "-"),
+  EXPECT_THAT(take(), UnorderedElementsAre(Pair("port_any4 6 . 8080", "-"), Pair("port_any6 6 . 8080", "-"),
                                            Pair("hairpin6 fd00::1 . fd00::1", "-"),
-                                           Pair("port_one4 192.0.2.1 . tcp . 8080", "10.0.0.1 . 80")));
+                                           Pair("port_one4 192.0.2.1 . 6 . 8080", "10.0.0.1 . 80")));
   nat.set_endpoint("one", nullptr);
   EXPECT_EQ(take().size(), 2u);
   EXPECT_THAT(nat.elements_of("one"), IsEmpty());
@@ -69,11 +70,11 @@ TEST_F(NatTest, ThePortOfAContainerThatGoesIsTheNextOnes) {
   const model::Endpoint old = endpoint({ip("10.0.0.1")}, 8080), next = endpoint({ip("10.0.0.2")}, 8080);
   nat.set_endpoint("old", &old);
   nat.set_endpoint("next", &next);
-  EXPECT_EQ(take()["port_any4 tcp . 8080"], "10.0.0.2 . 80");
+  EXPECT_EQ(take()["port_any4 6 . 8080"], "10.0.0.2 . 80");
   nat.set_endpoint("old", nullptr);
-  EXPECT_EQ(take()["port_any4 tcp . 8080"], "10.0.0.2 . 80");
+  EXPECT_EQ(take()["port_any4 6 . 8080"], "10.0.0.2 . 80");
   nat.set_endpoint("next", nullptr);
-  EXPECT_EQ(take()["port_any4 tcp . 8080"], "-");
+  EXPECT_EQ(take()["port_any4 6 . 8080"], "-");
 }
 
 TEST_F(NatTest, PoolsAndNodesAreInside) {
