@@ -25,7 +25,8 @@ bool is_of(const std::string& rule, const std::string& policy) {
 
 Result<Exit> show(const Context& context, const std::string& policy) {
   auto reply = context.ask("counters");
-  if (!reply) return reply.error().is(Code::unavailable) ? Result<Exit>(context.no_daemon(reply.error())) : std::move(reply).error();
+  if (!reply)
+    return reply.error().is(Code::unavailable) ? Result<Exit>(context.no_daemon(reply.error())) : std::move(reply).error();
   const json::Value root = reply->root();
   if (context.output != Output::table && policy.empty()) return context.print(root.dump(), "");
   const auto rules = root["rules"].array();

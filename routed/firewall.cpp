@@ -146,7 +146,8 @@ void Firewall::take_policy(const std::string& key, const std::string* value) {
     return;
   }
   auto policy = model::decode_policy(*value);
-  if (policy && keys::policy(policy->scope, policy->name) != key) policy = make_error(Code::invalid, "it is another policy's record");
+  if (policy && keys::policy(policy->scope, policy->name) != key)
+    policy = make_error(Code::invalid, "it is another policy's record");
   if (!policy) {
     ports_.failed("policy " + key, Error(policy.error()).context(key));
     return compute_.set_unreadable_policy(key);
@@ -192,7 +193,8 @@ void Firewall::save_soon() {
 // Links ----------------------------------------------------------------------------------------------------------------------
 
 void Firewall::set_link(const netlink::Link& link) {
-  const bool lacks = link.kind == "veth" && link.group == 0 && link.alias.starts_with(alias_mark);
+  const bool right = link.group == netlink::live_group || link.group == netlink::dead_group;
+  const bool lacks = link.kind == "veth" && !right && link.alias.starts_with(alias_mark);
   if (lacks) ungrouped_[link.name] = link.index;
   else ungrouped_.erase(link.name);
 }
@@ -204,7 +206,7 @@ void Firewall::set_links(const std::vector<netlink::Link>& all) {
   for (const netlink::Link& link : all) set_link(link);
 }
 
-// Made by a version that knew no groups: no rule sees them. Once the table knows what they may do, it shall.
+// Made by a version that knew no groups, or moved by somebody: no rule sees them. Once the table knows what they may do, it shall.
 void Firewall::group_links() {
   std::vector<netlink::Request> requests;
   for (auto it = ungrouped_.begin(); it != ungrouped_.end();) {
@@ -243,6 +245,7 @@ void Firewall::flush(bool known) {
     return table_.open();
   }
   table_.flush();
+  if (table_.is_in_place()) group_links();
 }
 
 void Firewall::resync() {
@@ -251,7 +254,8 @@ void Firewall::resync() {
   if (table_.is_open()) mark_node();
 }
 
-// Before the table is there: with the mark and no table a plugin waits in vain, with a table and no mark its container would be shut.
+// Before the table is there: with the mark and no table a plugin waits in vain, with a table and no mark its container would be
+// shut.
 void Firewall::mark_node() {
   kv::Store* node = ports_.node();
   if (marked_ || node == nullptr) return;
@@ -345,8 +349,10 @@ void Firewall::hold() {
       return;
     }
     hold_impossible_ = true;
-    log_.warning("nftables has no tables with an owner (Linux 5.12 is needed), so nothing drops the packets of containers while table "
-                 "inet firn is restored after somebody else removed it: " + nft::parse_refusal(hold_trouble_).reason);
+    log_.warning(
+        "nftables has no tables with an owner (Linux 5.12 is needed), so nothing drops the packets of containers while table "
+        "inet firn is restored after somebody else removed it: " +
+        nft::parse_refusal(hold_trouble_).reason);
     table_.want(unmarked_);
     table_.flush();
   });
@@ -405,7 +411,8 @@ void Firewall::wait(const std::string& handle, milliseconds patience, std::funct
     waiters_.erase(self);
     std::string why = trouble();
     if (why.empty()) why = compute_.elements_of(late.handle).empty() ? "no such attachment is known" : table_.state().why_aside;
-    late.done(make_error(Code::unavailable, "policy of " + late.handle + " is not in the kernel" + (why.empty() ? "" : ": " + why)));
+    late.done(
+        make_error(Code::unavailable, "policy of " + late.handle + " is not in the kernel" + (why.empty() ? "" : ": " + why)));
   });
 }
 

@@ -1,5 +1,6 @@
-// Firewall: the nftables table on the loop's side. Feeds policy::Compute and policy::Nat with this host's endpoints and pools and the cluster's policies and nodes, hands
-// what it wishes to nft::Table, watches for others who change the table, and keeps the hold table behind it.
+// Firewall: the nftables table on the loop's side. Feeds policy::Compute and policy::Nat with this host's endpoints and pools and the
+// cluster's policies and nodes, hands what they wish to nft::Table, watches for others who change the table, and keeps the hold
+// table behind it.
 // Nothing is written before the endpoints of this host are known and the policies of the cluster, or the copy of them that an
 // earlier run left; until then the old rules stay, and who waits for an endpoint is told so.
 // Owns: tables inet firn and inet firn_hold; STATE_DIR/policy.copy; the mark policy/active in the node store, from which a plugin
@@ -78,7 +79,7 @@ class Firewall {
     nft::Table::State table;
     policy::Compute::Counts policies;
     unsigned child_starts = 0;
-    bool held = false;      // the hold table is there
+    bool held = false;  // the hold table is there
     std::string hold_trouble;
     bool from_copy = false;  // the cluster's policies are those of an earlier run
     uint64_t waiting = 0;
@@ -142,7 +143,7 @@ class Firewall {
   };
   std::map<std::string, size_t> interfaces_;  // of endpoints of this host
   std::map<std::string, Side> here_;          // by handle
-  std::map<std::string, int> ungrouped_;      // veths with firn's alias that are in no group yet
+  std::map<std::string, int> ungrouped_;      // veths with firn's alias that are not in its group
   std::list<Waiter> waiters_;
 };
 

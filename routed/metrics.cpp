@@ -11,17 +11,19 @@
 namespace firn::routed {
 namespace {
 
-const prometheus::Histogram::BucketBoundaries buckets{0.0002, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
-                                                      0.1,    0.25,   0.5,   1,      2.5,   5};
+const prometheus::Histogram::BucketBoundaries buckets{0.0002, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025,
+                                                      0.05,   0.1,    0.25,  0.5,    1,     2.5,  5};
 
 void set(prometheus::Registry& registry, const std::string& name, const std::string& help, uint64_t value) {
   prometheus::BuildGauge().Name(name).Help(help).Register(registry).Add({}).Set(static_cast<double>(value));
 }
 
 void put(prometheus::Registry& registry, const Gauges::Nft& nft) {
-  auto& objects = prometheus::BuildGauge().Name("firn_nft_objects").Help("Objects of table inet firn, by kind and state.").Register(registry);
+  auto& objects =
+      prometheus::BuildGauge().Name("firn_nft_objects").Help("Objects of table inet firn, by kind and state.").Register(registry);
   for (const Gauges::Nft::Kind& kind : nft.kinds) {
-    for (const auto& [state, value] : {std::pair("desired", kind.desired), std::pair("actual", kind.actual), std::pair("pending", kind.pending)})
+    for (const auto& [state, value] :
+         {std::pair("desired", kind.desired), std::pair("actual", kind.actual), std::pair("pending", kind.pending)})
       objects.Add({{"kind", kind.name}, {"state", state}}).Set(static_cast<double>(value));
   }
   set(registry, "firn_nft_in_place", "1 while table inet firn is in the kernel as it should be.", nft.in_place ? 1 : 0);
@@ -34,13 +36,19 @@ void put(prometheus::Registry& registry, const Gauges::Nft& nft) {
   count("firn_nft_repairs_total", "Times the table was replaced because somebody else had changed it.", nft.repairs);
   count("firn_nft_refusals_total", "Transactions that nftables refused.", nft.refusals);
   count("firn_nft_child_starts_total", "Times firn-nft was started.", nft.child_starts);
-  auto& packets = prometheus::BuildGauge().Name("firn_policy_rule_packets").Help("Packets that a rule matched, since the table was last replaced.").Register(registry);
+  auto& packets = prometheus::BuildGauge()
+                      .Name("firn_policy_rule_packets")
+                      .Help("Packets that a rule matched, since the table was last replaced.")
+                      .Register(registry);
   auto& bytes = prometheus::BuildGauge().Name("firn_policy_rule_bytes").Help("Bytes of these.").Register(registry);
   for (const Gauges::Nft::Rule& rule : nft.rules) {
     packets.Add({{"rule", rule.name}}).Set(static_cast<double>(rule.packets));
     bytes.Add({{"rule", rule.name}}).Set(static_cast<double>(rule.bytes));
   }
-  auto& asked = prometheus::BuildGauge().Name("firn_policy_endpoint_packets").Help("Packets of an attachment that asked for a verdict: the first ones of each connection.").Register(registry);
+  auto& asked = prometheus::BuildGauge()
+                    .Name("firn_policy_endpoint_packets")
+                    .Help("Packets of an attachment that asked for a verdict: the first ones of each connection.")
+                    .Register(registry);
   for (const Gauges::Nft::Endpoint& endpoint : nft.endpoints) {
     asked.Add({{"endpoint", endpoint.handle}, {"direction", "egress"}}).Set(static_cast<double>(endpoint.egress));
     asked.Add({{"endpoint", endpoint.handle}, {"direction", "ingress"}}).Set(static_cast<double>(endpoint.ingress));
@@ -96,7 +104,8 @@ std::string Metrics::text(const Gauges& now) const {
   set(moment, "firn_routes_actual", "Routes of firn (protocol 241) in the kernel's main table.", now.routes_actual);
   set(moment, "firn_routes_pending", "Routes still to be written or removed.", now.routes_pending);
   if (!now.peers.empty()) {
-    auto& up = prometheus::BuildGauge().Name("firn_bgp_session_up").Help("1 while the BGP session is established.").Register(moment);
+    auto& up =
+        prometheus::BuildGauge().Name("firn_bgp_session_up").Help("1 while the BGP session is established.").Register(moment);
     auto& prefixes = prometheus::BuildGauge()
                          .Name("firn_bgp_prefixes")
                          .Help("Prefixes taken from (in) and told to (out) a BGP peer.")
@@ -127,9 +136,12 @@ std::string Metrics::text(const Gauges& now) const {
     }
   }
   if (!now.cluster_pools.empty()) {
-    auto& all = prometheus::BuildGauge().Name("firn_pool_blocks").Help("Address blocks of the pool, whoever has them.").Register(moment);
-    auto& unclaimed =
-        prometheus::BuildGauge().Name("firn_pool_blocks_unclaimed").Help("Address blocks of the pool that no host has.").Register(moment);
+    auto& all =
+        prometheus::BuildGauge().Name("firn_pool_blocks").Help("Address blocks of the pool, whoever has them.").Register(moment);
+    auto& unclaimed = prometheus::BuildGauge()
+                          .Name("firn_pool_blocks_unclaimed")
+                          .Help("Address blocks of the pool that no host has.")
+                          .Register(moment);
     for (const Gauges::ClusterPool& pool : now.cluster_pools) {
       all.Add({{"pool", pool.name}}).Set(pool.blocks);
       unclaimed.Add({{"pool", pool.name}}).Set(pool.unclaimed);

@@ -1,5 +1,5 @@
-// {"op":"policy"}: a plugin has attached a container and waits until its policy is in the kernel. {"op":"counters"}: what the rules of
-// the table have counted. Both are answered when firn-nft has done its part; the loop does not wait.
+// {"op":"policy"}: a plugin has attached a container and waits until its policy is in the kernel. {"op":"counters"}: what the rules
+// of the table have counted. Both are answered when firn-nft has done its part; the loop does not wait.
 #include "lib/json/json.hpp"
 #include "routed/daemon.hpp"
 
@@ -79,7 +79,8 @@ std::optional<std::string> Daemon::counters(uint64_t client) {
 Gauges::Nft Daemon::firewall_gauges() {
   const Firewall::State state = firewall_.state();
   Gauges::Nft out;
-  for (const auto& [name, counts] : {std::pair("set", state.table.sets), std::pair("chain", state.table.chains), std::pair("element", state.table.elements)})
+  for (const auto& [name, counts] :
+       {std::pair("set", state.table.sets), std::pair("chain", state.table.chains), std::pair("element", state.table.elements)})
     out.kinds.push_back({name, counts.desired, counts.actual, counts.pending});
   out.in_place = firewall_.trouble().empty();
   out.held = state.held;

@@ -1,6 +1,6 @@
-// The last known policy of the cluster, kept in the state directory for a start while the cluster store cannot be had: then the table
-// goes by it, instead of by nothing. One file, written whole and by rename; one that cannot be read is as none.
-// Text: "firn policy 1\n", then for each record "KEYBYTES VALUEBYTES\n", key, value, "\n". Pure; thread safety: no state.
+// The last known policy of the cluster, kept in the state directory for a start while the cluster store cannot be had: then the
+// table goes by it, instead of by nothing. One file, written whole and by rename; one that cannot be read is as none. Text: "firn
+// policy 1\n", then for each record "KEYBYTES VALUEBYTES\n", key, value, "\n". Pure; thread safety: no state.
 #pragma once
 
 #include <map>

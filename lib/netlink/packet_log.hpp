@@ -16,9 +16,9 @@
 namespace firn::netlink {
 
 struct LoggedPacket {
-  std::string prefix;            // what the rule put in front
+  std::string prefix;               // what the rule put in front
   int in_index = 0, out_index = 0;  // links; 0: none
-  std::vector<uint8_t> start;    // of the packet, from its IP header on
+  std::vector<uint8_t> start;       // of the packet, from its IP header on
 };
 
 class PacketLog {

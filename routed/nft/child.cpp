@@ -80,7 +80,8 @@ Result<unique_fd> file_of(std::string_view text) {
 Result<std::string> read_listing(int fd) {
   struct stat about {};
   if (::fstat(fd, &about) != 0) return errno_error("reading a listing of nftables");
-  if (about.st_size > static_cast<off_t>(longest_listing)) return make_error(Code::exhausted, "a listing of nftables is longer than 64 MiB");
+  if (about.st_size > static_cast<off_t>(longest_listing))
+    return make_error(Code::exhausted, "a listing of nftables is longer than 64 MiB");
   std::string out(static_cast<size_t>(about.st_size), '\0');
   for (size_t at = 0; at < out.size();) {
     const ssize_t got = ::pread(fd, out.data() + at, out.size() - at, static_cast<off_t>(at));

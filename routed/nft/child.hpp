@@ -23,7 +23,7 @@ namespace firn::routed::nft {
 
 enum class Request : char {
   transaction = 'T',
-  hold = 'H',  // a transaction of the socket that owns the hold table
+  hold = 'H',      // a transaction of the socket that owns the hold table
   list = 'L',      // answered in nft's JSON, without the elements of sets
   elements = 'E',  // with them
 };

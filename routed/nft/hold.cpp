@@ -10,7 +10,8 @@ struct Hook {
   std::string_view hook, group;
   int priority;  // one behind that chain's; NAT's are at -100 and 100
 };
-constexpr std::array<Hook, 2> hooks{{{"egress_hook", "prerouting", "iifgroup", -49}, {"ingress_hook", "postrouting", "oifgroup", 51}}};
+constexpr std::array<Hook, 2> hooks{
+    {{"egress_hook", "prerouting", "iifgroup", -49}, {"ingress_hook", "postrouting", "oifgroup", 51}}};
 
 }  // namespace
 

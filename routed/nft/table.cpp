@@ -166,8 +166,8 @@ void Table::take_refusal(const std::string& words) {
   const Refusal refusal = parse_refusal(words);
   const auto object = refused.object_at(refusal.line);
   ++state_.refusals;
-  Error error = make_error(Code::invalid, "nftables refuses " + (object ? to_string(*object) : "a transaction") + " of table inet " +
-                                              name_ + ": " + refusal.reason);
+  Error error = make_error(Code::invalid, "nftables refuses " + (object ? to_string(*object) : "a transaction") +
+                                              " of table inet " + name_ + ": " + refusal.reason);
   const bool removing = object && std::find(refused.removed.begin(), refused.removed.end(), *object) != refused.removed.end();
   if (object && !removing) {
     aside_.insert(*object);

@@ -1,10 +1,10 @@
-// Table: the table `inet NAME` in the kernel as it is wished for. All that is pending goes as one transaction, while the one before is
-// under way the next gathers. The first one replaces the whole table, whoever made it, and so does any after somebody else changed
-// it: between the old rules and the new there is no moment without. Until then, and while this program is not there, the old rules
-// stay. What nft refuses is set aside by itself, named, and tried again later: the rest goes on. An object that is refused stays as
-// it was, or away: endpoints without an element are dropped by the chain that looks for it.
-// Owns: the table; after a restart nothing of it is read, it is replaced. A kill -9 leaves it as the last transaction left it.
-// Thread safety: belongs to the thread of the loop.
+// Table: the table `inet NAME` in the kernel as it is wished for. All that is pending goes as one transaction, while the one before
+// is under way the next gathers. The first one replaces the whole table, whoever made it, and so does any after somebody else
+// changed it: between the old rules and the new there is no moment without. Until then, and while this program is not there, the
+// old rules stay. What nft refuses is set aside by itself, named, and tried again later: the rest goes on. An object that is
+// refused stays as it was, or away: endpoints without an element are dropped by the chain that looks for it. Owns: the table; after
+// a restart nothing of it is read, it is replaced. A kill -9 leaves it as the last transaction left it. Thread safety: belongs to
+// the thread of the loop.
 #pragma once
 
 #include <chrono>
@@ -27,7 +27,7 @@ namespace firn::routed::nft {
 class Table {
  public:
   struct Listener {
-    std::function<void()> applied;               // a transaction is done
+    std::function<void()> applied;  // a transaction is done
     std::function<void(const Error&)> failed;
   };
   Table(loop::Loop& loop, const Clock& clock, Runner& runner, std::string name, Listener listener);
@@ -84,8 +84,8 @@ class Table {
   std::optional<Existing> existing_;  // what the table has, asked for its replacement
   bool looking_ = false;              // it is being asked for
   bool anew_ = false;                 // the table is deleted and made anew: the replacement in place was refused
-  bool repairing_ = false;  // the replacement that is due is for what somebody else did
-  unsigned in_a_row_ = 0;   // refusals without a transaction that was done
+  bool repairing_ = false;            // the replacement that is due is for what somebody else did
+  unsigned in_a_row_ = 0;             // refusals without a transaction that was done
   std::chrono::milliseconds delay_{0};
   std::chrono::steady_clock::time_point repair_not_before_{};
   loop::Handle again_;

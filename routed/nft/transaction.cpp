@@ -25,7 +25,8 @@ class Writer {
   }
   void table(std::string_view verb) { line(std::nullopt, std::string(verb) + " table" + table_); }
   void add_set(const std::string& name, const Set& set) {
-    std::string text = std::string("add ") + (set.data.empty() ? "set" : "map") + table_ + name + (set.key.starts_with("typeof ") ? " { " : " { type ") + set.key;
+    std::string text = std::string("add ") + (set.data.empty() ? "set" : "map") + table_ + name +
+                       (set.key.starts_with("typeof ") ? " { " : " { type ") + set.key;
     if (!set.data.empty()) text += " : " + set.data;
     text += ";";
     if (set.interval) text += " flags interval;";
@@ -41,9 +42,7 @@ class Writer {
     const Object object = chain_object(name);
     for (const std::string& rule : chain.rules) line(object, "add rule" + table_ + name + " " + rule);
   }
-  void remove(std::string_view kind, const Object& object) {
-    line(object, "delete " + std::string(kind) + table_ + object.name);
-  }
+  void remove(std::string_view kind, const Object& object) { line(object, "delete " + std::string(kind) + table_ + object.name); }
   // Elements of one set follow one another, as they do in a map by ElementKey: they become one command. Those of a map have a
   // command each, for of data that is refused nft would name the first line of the command.
   void element(std::string_view verb, const ElementKey& key, const std::string& data) {

@@ -156,6 +156,15 @@ class Firewall(case.LabCase):
         self.network.delete("a", a)
         wait_for("nothing of them is left", lambda: self.policy()["elements"] == {"desired": 0, "actual": 0, "pending": 0})
 
+    def test_a_link_without_the_group_gets_it(self):
+        """As those of a version that knew of no groups."""
+        _, _, (four, _) = self.attach("a")
+        link = self.firn.endpoints()[0]["host_ifname"]
+        for how in ("default", "4242"):
+            self.host.run("ip", "link", "set", link, "group", how)
+            wait_for("it is in the group", lambda: str(0x6669726c) in self.host.out("ip", "link", "show", link))
+        self.assertTrue(self.client.pings(four))
+
     def test_a_dead_firn_nft_is_started_again(self):
         _, _, (four, _) = self.attach("a")
         self.host.run("kill", "-KILL", self.nft_pid())

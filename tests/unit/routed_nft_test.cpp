@@ -259,13 +259,14 @@ TEST_F(TableTest, AChainKeepsItsHookAndTheRestIsMadeAnew) {
     {"set":{"family":"inet","table":"firn","name":"guard"}}]})";
   table.want(example());
   table.open();
-  EXPECT_TRUE(runner.next().starts_with("add table inet firn \n"
-                                        "flush table inet firn \n"
-                                        "delete map inet firn egress\n"
-                                        "delete set inet firn guard\n"
-                                        "delete chain inet firn from.9\n"
-                                        "delete chain inet firn theirs\n"
-                                        "add map inet firn egress "))
+  EXPECT_TRUE(
+      runner.next().starts_with("add table inet firn \n"
+                                "flush table inet firn \n"
+                                "delete map inet firn egress\n"
+                                "delete set inet firn guard\n"
+                                "delete chain inet firn from.9\n"
+                                "delete chain inet firn theirs\n"
+                                "add map inet firn egress "))
       << runner.next();
   // Another priority than it had: only a new table will do.
   runner.refuse(runner.line_of("add chain inet firn hook"), "Could not process rule: Operation not supported");
@@ -305,8 +306,8 @@ TEST(PolicyCopyTest, ComesBackAsItWas) {
     const auto cut = decode_policy_copy(std::string_view(text).substr(0, length));
     EXPECT_TRUE(!cut || cut->size() < records.size());
   }
-  for (const char* wrong : {"", "firn policy 2\n", "firn policy 1\n18446744073709551615 1\na", "firn policy 1\n1 18446744073709551615\nab",
-                            "firn policy 1\n-1 2\nab\n", "firn policy 1\n1 1\nabc"}) {
+  for (const char* wrong : {"", "firn policy 2\n", "firn policy 1\n18446744073709551615 1\na",
+                            "firn policy 1\n1 18446744073709551615\nab", "firn policy 1\n-1 2\nab\n", "firn policy 1\n1 1\nabc"}) {
     EXPECT_FALSE(decode_policy_copy(wrong)) << wrong;
   }
 }

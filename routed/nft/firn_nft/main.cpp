@@ -35,7 +35,7 @@
 
 namespace {
 
-constexpr int parent = 3;             // the descriptor
+constexpr int parent = 3;  // the descriptor
 constexpr size_t longest_error = 16 * 1024;
 constexpr size_t longest_text = 64 * 1024 * 1024;
 constexpr int highest_descriptor = 64;  // this process opens a handful
@@ -186,7 +186,7 @@ bool serve(nft_ctx* context, const Request& request, uint32_t& owner_port, uint3
 
 int main(int argc, char** argv) {
   if (argc > 1 && std::string_view(argv[1]) == "--version") return std::puts("firn-nft " FIRN_VERSION) < 0 ? 1 : 0;
-  if (struct stat about {}; argc > 1 || ::fstat(parent, &about) != 0 || !S_ISSOCK(about.st_mode)) {
+  if (struct stat about{}; argc > 1 || ::fstat(parent, &about) != 0 || !S_ISSOCK(about.st_mode)) {
     std::fputs("firn-nft: it is started by firn-routed, which speaks to it over descriptor 3\n", stderr);
     return 2;
   }
