@@ -39,7 +39,7 @@ class Table {
     for (auto& [key, wish] : changes.elements) wish ? elements_.want(key, *wish) : elements_.unwant(key);
     const auto step = routed::nft::incremental("firn", sets_, chains_, elements_, {});
     ASSERT_TRUE(step);
-    if (first_) run(routed::nft::replacement("firn", sets_, chains_, elements_, {}).text);
+    if (first_) run(routed::nft::replacement("firn", sets_, chains_, elements_, {}, nullptr).text);
     else if (!step->empty()) run(step->text);
     first_ = false;
     sets_.set_actual(sets_.desired());
