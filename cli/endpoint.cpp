@@ -87,6 +87,16 @@ Result<std::vector<model::Endpoint>> matching(const std::vector<model::Endpoint>
   return found;
 }
 
+std::string ports_text(const std::vector<model::PublishedPort>& ports) {
+  std::string out;
+  for (const model::PublishedPort& port : ports) out += (out.empty() ? "" : ", ") + to_string(port);
+  return out;
+}
+
+std::string bucket_text(const model::Bucket& bucket) {
+  return std::to_string(bucket.rate) + " bit/s, burst " + std::to_string(bucket.burst) + " bit";
+}
+
 std::string sheet_of(const model::Endpoint& e) {
   Sheet sheet;
   sheet.line("Handle", model::handle_of(e))
@@ -102,6 +112,9 @@ std::string sheet_of(const model::Endpoint& e) {
   if (!e.pod_name.empty()) sheet.line("Pod", pod_text(e)).line("Pod UID", e.pod_uid);
   if (!e.labels.empty()) sheet.line("Labels", labels_text(e.labels));
   if (!e.annotations.empty()) sheet.line("Annotations", labels_text(e.annotations));
+  if (!e.ports.empty()) sheet.line("Published ports", ports_text(e.ports));
+  if (e.bandwidth.ingress) sheet.line("Limit to it", bucket_text(e.bandwidth.ingress));
+  if (e.bandwidth.egress) sheet.line("Limit from it", bucket_text(e.bandwidth.egress));
   sheet.line("Boot", e.boot_id).line("Created", time_text(e.created_at));
   return sheet.text();
 }

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "cli/kind.hpp"
+#include "cli/node_drain.hpp"
 #include "cli/nouns.hpp"
 #include "cli/parse.hpp"
 #include "ipam/nodes.hpp"
@@ -39,6 +40,7 @@ std::string with_state(const model::Node& node, const ipam::NodeState& state) {
   w.begin_object().field("alive", state.beat.has_value());
   if (state.beat) w.field("alive_since", state.beat->since);
   if (state.lost_at) w.field("last_seen", *state.lost_at);
+  if (state.promise && state.promise->generation == node.generation) w.field("promised_grace", state.promise->grace);
   w.key("blocks").begin_array();
   for (const model::Claim& claim : state.claims) {
     w.begin_object()
@@ -99,14 +101,19 @@ Result<Exit> show(const Context& context, const std::string& name) {
   auto states = ipam::node_states(*stores->cluster);
   if (!states) return std::move(states).error();
   const ipam::NodeState& state = (*states)[node->name];
+  auto moved = drain_report(*stores->cluster, *node);
+  if (!moved) return std::move(moved).error();
   Sheet sheet;
   sheet.line("Name", node->name).line("This host", node->name == stores->name ? "yes" : "no");
   sheet.line("Addresses", join(node->addresses)).line("AS", as_text(*node)).line("Labels", labels_text(node->labels));
   if (node->drain)
     sheet.line("Drained", "since " + time_text(node->drain->since) + ", grace " + std::to_string(node->drain->grace) + " s");
+  if (*moved) sheet.line("Neighbours", drain_text(**moved));
   sheet.line("Machine id", node->machine_id).line("Joined", time_text(node->joined_at));
   sheet.line("Generation", std::to_string(node->generation));
   sheet.line("Alive", alive_text(state) + (state.beat ? ", since " + time_text(state.beat->since) : ""));
+  if (state.promise && state.promise->generation == node->generation)
+    sheet.line("Promise", "leases nothing from " + std::to_string(state.promise->grace) + " s after its last beat on");
   for (const model::Claim& claim : state.claims) sheet.line("Block", claim.prefix.to_string() + " of pool " + claim.pool);
   return context.print(with_state(*node, state), sheet.text());
 }

@@ -1,10 +1,11 @@
 // firnctl pool: where addresses come from.
+#include "cli/pool.hpp"
+
 #include <algorithm>
 
 #include "cli/kind.hpp"
 #include "cli/nouns.hpp"
 #include "cli/parse.hpp"
-#include "cli/pool.hpp"
 #include "ipam/pools.hpp"
 #include "lib/model/keys.hpp"
 #include "lib/model/names.hpp"
@@ -62,29 +63,80 @@ std::string state(const model::Pool& pool) {
   return out;
 }
 
-// How its blocks are reached from other hosts: "vxlan cross-subnet", "bgp", "direct no-advertise".
+// How its blocks are reached from other hosts, and what else is set: "vxlan cross-subnet", "bgp", "direct no-advertise".
 std::string routing(const model::Pool& pool) {
   std::string out(to_string(pool.mode));
   if (pool.cross_subnet) out += " cross-subnet";
   if (!pool.advertise) out += " no-advertise";
   if (pool.strict) out += " strict";
+  if (pool.status_when_low) out += " status-when-low";
+  if (pool.nat) out += " nat";
   return out;
 }
 
 // Settings that create and set share; what is not given stays as it is.
 struct Settings {
   std::optional<model::RoutingMode> mode;
-  std::optional<bool> cross_subnet, advertise, strict;
+  std::optional<bool> cross_subnet, advertise, strict, status_when_low, nat;
   std::optional<Labels> selector;
-  bool empty() const { return !mode && !cross_subnet && !advertise && !strict && !selector; }
+  std::optional<std::vector<Prefix>> nat_exclude;
+  std::optional<std::optional<AddressRange>> nat_source;
+  bool empty() const {
+    return !mode && !cross_subnet && !advertise && !strict && !status_when_low && !selector && !nat && !nat_exclude && !nat_source;
+  }
   void apply_to(model::Pool& pool) const {
     pool.mode = mode.value_or(pool.mode);
     pool.cross_subnet = cross_subnet.value_or(pool.cross_subnet);
     pool.advertise = advertise.value_or(pool.advertise);
     pool.strict = strict.value_or(pool.strict);
+    pool.status_when_low = status_when_low.value_or(pool.status_when_low);
     if (selector) pool.node_selector = *selector;
+    pool.nat = nat.value_or(pool.nat);
+    // Without NAT its details say nothing.
+    if (nat == false) pool.nat_exclude.clear(), pool.nat_source.reset();
+    if (nat_exclude) pool.nat_exclude = *nat_exclude;
+    if (nat_source) pool.nat_source = *nat_source;
   }
 };
+
+std::string prefixes_text(const std::vector<Prefix>& prefixes) {
+  std::string out;
+  for (const Prefix& prefix : prefixes) out += (out.empty() ? "" : ", ") + prefix.to_string();
+  return out;
+}
+
+// "A/N,B/M"; "": none.
+Result<std::vector<Prefix>> parse_prefixes(std::string_view text) {
+  std::vector<Prefix> out;
+  while (!text.empty()) {
+    const size_t comma = text.find(',');
+    auto prefix = Prefix::parse(text.substr(0, comma));
+    if (!prefix) return std::move(prefix).error();
+    out.push_back(*prefix);
+    text.remove_prefix(comma == std::string_view::npos ? text.size() : comma + 1);
+  }
+  return out;
+}
+
+void take_nat(Command& verb, Settings& settings) {
+  verb.toggle("nat", "Its containers leave the cluster with their host's address", settings.nat)
+      .option("--nat-exclude", "CIDR,...", "Destinations that see the container's own address all the same; '' for none",
+              [&settings](const std::string& text) -> Status {
+                auto prefixes = parse_prefixes(text);
+                if (!prefixes) return std::move(prefixes).error();
+                settings.nat_exclude = *std::move(prefixes);
+                return {};
+              })
+      .option("--nat-source", "ADDRESS[-ADDRESS]", "Addresses of the host to leave with; '' for that of the way out",
+              [&settings](const std::string& text) -> Status {
+                settings.nat_source.emplace();
+                if (text.empty()) return {};
+                auto range = AddressRange::parse(text);
+                if (!range) return std::move(range).error();
+                *settings.nat_source = *range;
+                return {};
+              });
+}
 
 void take_settings(Command& verb, Settings& settings) {
   verb.option("--mode", "MODE", "How other hosts reach its blocks: bgp (default), direct (one layer 2), vxlan",
@@ -97,8 +149,11 @@ void take_settings(Command& verb, Settings& settings) {
       .toggle("cross-subnet", "vxlan: encapsulate only between hosts that share no layer 2", settings.cross_subnet)
       .toggle("advertise", "Announce its blocks over BGP (default)", settings.advertise)
       .toggle("strict", "Hosts lease from their own blocks alone", settings.strict)
+      .toggle("status-when-low", "CNI STATUS fails (51) on hosts without a spare block of it that can claim none",
+              settings.status_when_low)
       .option("--node-selector", "K=V,...", "Only nodes with these labels take new blocks; '' for every node",
               take_selector(settings.selector));
+  take_nat(verb, settings);
 }
 
 // The pools of this host's CNI configurations are not in the cluster store; they want their addresses all the same.
@@ -115,8 +170,8 @@ Status check_subnets_here(kv::Store& node, const model::Pool& pool) {
 }
 
 std::vector<std::string> row(const model::Pool& pool) {
-  return {pool.cidr.to_string(), "/" + std::to_string(pool.block_size), routing(pool), scope(pool), state(pool),
-          labels_text(pool.node_selector)};
+  return {pool.cidr.to_string(), "/" + std::to_string(pool.block_size), routing(pool), scope(pool),
+          state(pool),           labels_text(pool.node_selector)};
 }
 
 // The pools of the cluster: those of CNI configurations are not documents.
@@ -125,8 +180,7 @@ std::vector<model::Pool> of_cluster(std::vector<model::Pool> pools) {
   return pools;
 }
 
-Result<Exit> create(const Context& context, model::Pool pool, const std::optional<int>& block_size,
-                    const Settings& settings) {
+Result<Exit> create(const Context& context, model::Pool pool, const std::optional<int>& block_size, const Settings& settings) {
   pool.block_size = block_size.value_or(model::default_block_size(pool.cidr));
   settings.apply_to(pool);
   if (auto good = ipam::validate(pool); !good) return as_option(std::move(good).error());
@@ -176,6 +230,8 @@ Result<Exit> show(const Context& context, const std::string& name) {
   Sheet sheet;
   sheet.line("Name", pool->name).line("CIDR", pool->cidr.to_string()).line("Block size", "/" + std::to_string(pool->block_size));
   sheet.line("Mode", routing(*pool));
+  if (!pool->nat_exclude.empty()) sheet.line("No NAT towards", prefixes_text(pool->nat_exclude));
+  if (pool->nat_source) sheet.line("NAT source", pool->nat_source->to_string());
   sheet.line("Scope", scope(*pool)).line("State", state(*pool)).line("Node selector", labels_text(pool->node_selector));
   for (const ipam::PoolUse& use : *usage) {
     if (use.pool.name != name) continue;
@@ -286,7 +342,8 @@ void add_pool(Command& root, Context& context) {
                             "firnctl pool create web 10.44.0.0/16\n"
                             "firnctl pool create web6 fd00:44::/64 --block-size 120\n"
                             "firnctl pool create edge 192.0.2.0/24 --node-selector rack=r1,zone=a\n"
-                            "firnctl pool create far 10.45.0.0/16 --mode vxlan --cross-subnet",
+                            "firnctl pool create far 10.45.0.0/16 --mode vxlan --cross-subnet\n"
+                            "firnctl pool create out 10.46.0.0/16 --nat --nat-exclude 172.16.0.0/12",
                             [args, &context] { return create(context, args->pool, args->block_size, args->settings); });
   made.positional("NAME", "Name of the pool", Command::text(args->pool.name))
       .positional("CIDR", "Its addresses, IPv4 or IPv6", take_prefix(args->pool.cidr))

@@ -170,13 +170,8 @@ Result<Across> read_across(kv::Store& cluster) {
   Across out;
   auto done = cluster.transact([&](kv::Transaction& tx) -> Status {
     out = {};
-    const auto each = [&](std::string_view prefix, const auto& take) -> Status {
-      auto entries = tx.range(prefix);
-      if (!entries) return std::move(entries).error();
-      for (const kv::Entry& entry : *entries) {
-        if (Status sound = take(entry); !sound) out.damaged.emplace(entry.key, std::move(sound).error());
-      }
-      return {};
+    const auto each = [&](std::string_view prefix, const std::function<Status(const kv::Entry&)>& take) {
+      return records::each(tx, prefix, out.damaged, take);
     };
     const auto keep = [](auto record, auto& all) -> Status {
       if (!record) return std::move(record).error();

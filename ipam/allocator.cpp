@@ -5,6 +5,7 @@
 #include "ipam/block.hpp"
 #include "ipam/pick.hpp"
 #include "ipam/pools.hpp"
+#include "ipam/ports.hpp"
 #include "ipam/rebuild.hpp"
 #include "ipam/records.hpp"
 #include "lib/base/file.hpp"
@@ -118,7 +119,7 @@ Status Allocator::begin_boot() {
 
 Status Allocator::with_blocks(model::Use use, const std::function<Status(kv::Transaction&, Tries&)>& attempt) {
   Tries tries;
-  tries.now = clock_.unix_seconds();
+  tries.now = moment(clock_, options_.boot_id);
   tries.may_ask = static_cast<bool>(options_.more_blocks);
   for (int round = 0; round < most_tries; ++round) {
     auto committed = node_.transact([&](kv::Transaction& tx) -> Status {
@@ -176,6 +177,7 @@ Result<model::Endpoint> Allocator::lease(model::Endpoint endpoint, model::Use us
       tx.put(keys::lease(lease->address), model::encode(*lease));
       endpoint.addresses.push_back(lease->address);
     }
+    if (auto held = hold_ports(tx, endpoint); !held) return held;
     tx.put(keys::endpoint(handle), model::encode(endpoint));
     return {};
   });
@@ -199,6 +201,11 @@ Status Allocator::record(const model::Endpoint& given) {
     for (const Address& address : endpoint.addresses) {
       if (auto status = hold_foreign(tx, endpoint, address); !status) return status;
     }
+    // The first record, which knew no addresses, holds the ports in both families.
+    if (existing->has_value()) {
+      if (auto freed = free_ports(tx, **existing); !freed) return freed;
+    }
+    if (auto held = hold_ports(tx, endpoint); !held) return held;
     tx.put(keys::endpoint(handle), model::encode(endpoint));
     return {};
   });
@@ -217,6 +224,7 @@ Result<std::optional<model::Endpoint>> Allocator::release(const std::string& han
     for (const Address& address : (*endpoint)->addresses) {
       if (auto status = give_back_lease(tx, **endpoint, address, clock_.unix_seconds()); !status) return status;
     }
+    if (auto freed = free_ports(tx, **endpoint); !freed) return freed;
     tx.erase(keys::endpoint(handle));
     released = std::move(*endpoint);
     return {};
@@ -243,6 +251,13 @@ Result<std::optional<model::Lease>> Allocator::holder(const Address& address) {
   auto lease = records::read_lease(key, (*entry)->value);
   if (!lease) return std::move(lease).error();
   return std::optional<model::Lease>(std::move(*lease));
+}
+
+Result<std::optional<std::string>> Allocator::holder(const model::PortPlace& place) {
+  auto entry = node_.get(keys::port(place));
+  if (!entry) return std::move(entry).error();
+  if (!entry->has_value()) return std::optional<std::string>();
+  return std::optional<std::string>(std::move((*entry)->value));
 }
 
 Result<std::vector<model::Endpoint>> Allocator::endpoints(std::string_view network) {
@@ -359,7 +374,7 @@ Status Allocator::can_lease(model::Use use, const std::vector<AddressRequest>& r
   if (auto status = begin_boot(); !status) return status;
   // First with what is here: an address that cools is good enough, and no block is claimed for it.
   Tries local;
-  local.now = clock_.unix_seconds();
+  local.now = moment(clock_, options_.boot_id);
   auto tried = node_.transact([&](kv::Transaction& tx) { return rehearse(tx, local); });
   Status status = tried ? Status() : verdict(std::move(tried).error());
   if (status || !options_.more_blocks) return status;

@@ -1,9 +1,9 @@
 // Leases of addresses on this host: every change is one transaction of the node store (block + lease + endpoint).
-// Owns: the keys block/, available/, lease/, endpoint/, boot and the node-only pools of the node store. All state is in the store:
-// a killed process leaves the last committed transaction, and any number of processes may run this at once.
-// The first change after a boot (key `boot` names another one) drops the endpoints whose namespace went with the old boot and
-// rebuilds leases and free queues from the endpoints that are left: the store may have lost its last commits in a power cut.
-// Thread safety: one Allocator belongs to one thread.
+// Owns: the keys block/, available/, lease/, endpoint/, port/, boot and the node-only pools of the node store. All state is in the
+// store: a killed process leaves the last committed transaction, and any number of processes may run this at once. The first change
+// after a boot (key `boot` names another one) drops the endpoints whose namespace went with the old boot and rebuilds leases and
+// free queues from the endpoints that are left: the store may have lost its last commits in a power cut. Thread safety: one
+// Allocator belongs to one thread.
 #pragma once
 
 #include <chrono>
@@ -57,10 +57,11 @@ class Allocator {
   // Leases one address for each request and records the endpoint with them (endpoint.addresses is filled in, in order).
   // Pools are tried in order: an address past its cooldown in an owned block, then a new block; when no pool has either, the
   // address that has cooled longest. For Use::bridged the network and broadcast address of the pool are never given out.
+  // Its published ports are held with them.
   // Errors: exists (the handle has an endpoint already: find() shows it), exhausted (names the pools), conflict (the asked
-  // address is held: the message names the holder), invalid (outside every pool, or reserved), not_found (no such pool),
-  // denied (the pool of the asked address is disabled), unavailable (blocks could not be had now, or this host is fenced: see
-  // keys::fence).
+  // address, or a port, is held: the message names the holder), invalid (outside every pool, or reserved), not_found (no such
+  // pool), denied (the pool of the asked address is disabled), unavailable (blocks could not be had now, or this host is fenced:
+  // see keys::fence).
   Result<model::Endpoint> lease(model::Endpoint endpoint, model::Use use, const std::vector<AddressRequest>& requests);
   // Records an endpoint whose addresses another IPAM plugin owns (endpoint.leased == false): first without addresses, while that
   // plugin is asked, then with them. No lease() gives these out while it is recorded. Errors: exists, conflict (an address is
@@ -71,6 +72,8 @@ class Allocator {
   Result<std::optional<model::Endpoint>> release(const std::string& handle);
   Result<std::optional<model::Endpoint>> find(const std::string& handle);
   Result<std::optional<model::Lease>> holder(const Address& address);
+  // The handle for which the port is held.
+  Result<std::optional<std::string>> holder(const model::PortPlace& place);
   Result<std::vector<model::Endpoint>> endpoints(std::string_view network = {});
   // Makes, or finds, the node-only pool of a CIDR. Code::conflict, naming the other, when it overlaps with another pool.
   Result<model::Pool> subnet_pool(const Prefix& cidr, std::optional<int> block_size = std::nullopt);

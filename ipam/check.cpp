@@ -27,13 +27,8 @@ Result<ClusterView> read_cluster(const Surroundings& surroundings) {
   if (surroundings.cluster == nullptr) return out;
   auto done = surroundings.cluster->transact([&](kv::Transaction& tx) -> Status {
     out = {};
-    const auto each = [&](std::string_view prefix, const auto& take) -> Status {
-      auto entries = tx.range(prefix);
-      if (!entries) return std::move(entries).error();
-      for (const kv::Entry& entry : *entries) {
-        if (Status sound = take(entry); !sound) out.damaged.emplace(entry.key, std::move(sound).error());
-      }
-      return {};
+    const auto each = [&](std::string_view prefix, const std::function<Status(const kv::Entry&)>& take) {
+      return records::each(tx, prefix, out.damaged, take);
     };
     const auto keep = [](const kv::Entry& entry, const auto& record, std::map<std::string, std::string>& to) -> Status {
       if (!record) return record.error();
@@ -111,6 +106,7 @@ class Checker {
     leases();
     blocks();
     available();
+    ports();
     if (surroundings_.cluster != nullptr) claims();
     if (surroundings_.live) interfaces();
     return std::move(problems_);
@@ -256,6 +252,35 @@ class Checker {
     }
   }
 
+  void ports() {
+    std::vector<std::pair<model::PortPlace, std::string>> wanted;
+    for (const auto& [handle, endpoint] : store_.endpoints) {
+      for (const model::PortPlace& place : model::places_of(endpoint)) wanted.emplace_back(place, handle);
+    }
+    // An unspecified address sorts before the others of its port, and overlaps with all of them.
+    std::sort(wanted.begin(), wanted.end());
+    std::set<std::string> keys_wanted;
+    const std::pair<model::PortPlace, std::string>* before = nullptr;
+    for (const auto& at : wanted) {
+      const std::string key = keys::port(at.first);
+      const auto held = store_.ports.find(key);
+      keys_wanted.insert(key);
+      if (before != nullptr && before->first.overlaps(at.first)) {
+        add(ProblemKind::port_conflict, to_string(at.first),
+            "is published by " + before->second + " and by " + at.second + "; stop one of them", false);
+      } else {
+        before = &at;
+        if (held == store_.ports.end() || (held->second != at.second && store_.endpoints.count(held->second) == 0)) {
+          add(ProblemKind::endpoint_without_port, at.second, "publishes " + to_string(at.first) + ", which is not held for it");
+        }
+      }
+    }
+    for (const auto& [key, handle] : store_.ports) {
+      if (keys_wanted.count(key) != 0 || unknown_.count(handle) != 0) continue;
+      add(ProblemKind::port_without_endpoint, key, "is held for " + handle + ", which does not publish it");
+    }
+  }
+
   void claims() {
     std::set<std::string> claimed;
     for (const auto& [key, claim] : cluster_.claims) {
@@ -379,6 +404,9 @@ std::string_view to_string(ProblemKind kind) {
     case ProblemKind::claim_without_block: return "claim-without-block";
     case ProblemKind::available_missing: return "available-missing";
     case ProblemKind::available_stale: return "available-stale";
+    case ProblemKind::port_without_endpoint: return "port-without-endpoint";
+    case ProblemKind::endpoint_without_port: return "endpoint-without-port";
+    case ProblemKind::port_conflict: return "port-conflict";
     case ProblemKind::namespace_gone: return "namespace-gone";
     case ProblemKind::interface_without_endpoint: return "interface-without-endpoint";
     case ProblemKind::address_in_two_places: return "address-in-two-places";

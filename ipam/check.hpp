@@ -31,6 +31,9 @@ enum class ProblemKind {
   claim_without_block,         // this node has it and does not use it
   available_missing,           // a block with free addresses that leases do not look at
   available_stale,             // a full or missing block that leases look at
+  port_without_endpoint,       // published for nobody, or for one that does not ask for it
+  endpoint_without_port,       // publishes a port that another could take
+  port_conflict,               // two endpoints publish one port
   namespace_gone,              // the endpoint's container is gone, and was not detached
   interface_without_endpoint,  // an interface of firn's that no record tells of
   // Between hosts (across.hpp).

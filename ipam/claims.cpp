@@ -124,14 +124,18 @@ Result<model::Claim> claim_block(kv::Store& cluster, const model::Identity& self
 
 Result<kv::Revision> give_up_block(kv::Store& cluster, const model::Claim& claim) {
   return cluster.transact([&](kv::Transaction& tx) -> Status {
-    auto existing = records::claim_at(tx, claim.pool, claim.prefix);
+    auto pools = records::pools(tx);
+    if (!pools) return std::move(pools).error();
+    // Under whatever name it is by now.
+    const model::Pool* pool = records::pool_with(*pools, claim.prefix);
+    auto existing = pool == nullptr ? records::claim_at(tx, claim.pool, claim.prefix) : records::claim_of(tx, *pool, claim.prefix);
     if (!existing) return std::move(existing).error();
     if (!existing->has_value()) return {};
     if ((*existing)->node != claim.node) {
       return make_error(Code::conflict,
                         "block " + claim.prefix.to_string() + " of pool " + claim.pool + " is owned by node " + (*existing)->node);
     }
-    tx.erase(keys::claim(claim.pool, claim.prefix));
+    tx.erase(keys::claim((*existing)->pool, claim.prefix));
     return note_return(tx, claim);
   });
 }

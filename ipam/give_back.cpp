@@ -14,6 +14,9 @@ namespace {
 
 namespace keys = model::keys;
 
+// `claimed_at` of the mark of a block that the daemon can do without, which is in no hurry to go.
+constexpr int64_t unused_mark = 0;
+
 // Nothing of the block is leased, and nothing cools. A lease counts also where the block itself is missing.
 Result<bool> rests(kv::Transaction& tx, const Prefix& prefix, const std::optional<model::Block>& block, int64_t cooled) {
   auto lease = tx.range(keys::leases, 1, keys::lease(prefix.address()));
@@ -27,25 +30,32 @@ Result<bool> rests(kv::Transaction& tx, const Prefix& prefix, const std::optiona
          std::all_of(block->free.begin(), block->free.end(), [&](const model::FreeRun& run) { return run.released_at <= cooled; });
 }
 
-// Claims of the node outside of what their pool, as the node store has it, leases from.
-Result<std::vector<model::Claim>> closed_claims(kv::Store& cluster, kv::Store& node, const std::string& node_name) {
+Result<std::vector<model::Pool>> shrinking_pools(kv::Store& node) {
   auto listing = node.range(keys::pools);
   if (!listing) return std::move(listing).error();
-  std::vector<model::Pool> shrinking;
+  std::vector<model::Pool> out;
   for (const kv::Entry& entry : listing->entries) {
     auto pool = records::read_pool(entry.key, entry.value);
     if (!pool) return std::move(pool).error();
-    if (pool->shrinking_to) shrinking.push_back(std::move(*pool));
-  }
-  std::vector<model::Claim> out;
-  if (shrinking.empty()) return out;
-  auto claims = claims_of(cluster, node_name);
-  if (!claims) return std::move(claims).error();
-  for (model::Claim& claim : *claims) {
-    const model::Pool* pool = records::pool_with(shrinking, claim.prefix);
-    if (pool != nullptr && pool->name == claim.pool && !pool->leasable().contains(claim.prefix)) out.push_back(std::move(claim));
+    if (pool->shrinking_to) out.push_back(std::move(*pool));
   }
   return out;
+}
+
+bool is_closed(const std::vector<model::Pool>& shrinking, const model::Claim& claim) {
+  const model::Pool* pool = records::pool_with(shrinking, claim.prefix);
+  return pool != nullptr && pool->name == claim.pool && !pool->leasable().contains(claim.prefix);
+}
+
+// Claims of the node outside of what their pool, as the node store has it, leases from.
+Result<std::vector<model::Claim>> closed_claims(kv::Store& cluster, kv::Store& node, const std::string& node_name) {
+  auto shrinking = shrinking_pools(node);
+  if (!shrinking) return std::move(shrinking).error();
+  if (shrinking->empty()) return std::vector<model::Claim>();
+  auto claims = claims_of(cluster, node_name);
+  if (!claims) return claims;
+  std::erase_if(*claims, [&](const model::Claim& claim) { return !is_closed(*shrinking, claim); });
+  return claims;
 }
 
 }  // namespace
@@ -112,7 +122,7 @@ GiveUpOutcome give_up(kv::Store& cluster, const std::vector<model::Claim>& marke
 Status mark_unused(kv::Store& node, const std::vector<model::Block>& blocks, const std::string& node_name, int64_t cooled) {
   auto done = node.transact([&](kv::Transaction& tx) -> Status {
     for (const model::Block& block : blocks) {
-      auto out = take_out(tx, model::Claim{block.prefix, block.pool, node_name, block.use, 0}, cooled);
+      auto out = take_out(tx, model::Claim{block.prefix, block.pool, node_name, block.use, unused_mark}, cooled);
       if (!out) return std::move(out).error();
     }
     return {};
@@ -138,6 +148,10 @@ Result<std::vector<model::Claim>> give_back_closed(kv::Store& cluster, kv::Store
                                                    std::chrono::seconds cooldown) {
   auto marked = mark_closed(cluster, node, node_name, now - cooldown.count());
   if (!marked) return marked;
+  auto shrinking = shrinking_pools(node);
+  if (!shrinking) return std::move(shrinking).error();
+  std::erase_if(*marked,
+                [&](const model::Claim& claim) { return claim.claimed_at == unused_mark && !is_closed(*shrinking, claim); });
   auto outcome = give_up(cluster, *marked);
   if (auto done = forget(node, outcome.given); !done) return std::move(done).error();
   if (outcome.failure) return *std::move(outcome.failure);

@@ -40,7 +40,8 @@ GiveUpOutcome give_up(kv::Store& cluster, const std::vector<model::Claim>& marke
 // Step 3.
 Status forget(kv::Store& node, const std::vector<GivenUp>& given);
 
-// The three. What was given back.
+// The three, for parts that pools give up alone: firnctl runs this beside the daemon, and a block that mark_unused() has marked may
+// be given up and claimed anew by then. What was given back.
 Result<std::vector<model::Claim>> give_back_closed(kv::Store& cluster, kv::Store& node, const std::string& node_name, int64_t now,
                                                    std::chrono::seconds cooldown);
 

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "ipam/identity.hpp"
 #include "ipam/records.hpp"
 #include "lib/model/keys.hpp"
 
@@ -41,15 +40,17 @@ Result<GraceTerms> grace_terms(kv::Transaction& cluster, const std::string& node
   return out;
 }
 
-std::optional<model::Fence> fence_of(const GraceTerms& terms, int64_t began) {
+std::optional<model::Fence> fence_of(const GraceTerms& terms, const Moment& began) {
   const int64_t least = std::min(terms.wanted, terms.promised), grace = least > 0 ? least : std::max(terms.wanted, terms.promised);
   if (grace == 0) return std::nullopt;
-  return model::Fence{began + grace, "firn-routed here has not reached the cluster for " + std::to_string(grace) +
-                                         " s, the grace of nodes, so other hosts may take its blocks; see 'firnctl cluster status' "
-                                         "and 'systemctl status firn-routed'"};
+  return model::Fence{began.wall + grace,
+                      "firn-routed here has not reached the cluster for " + std::to_string(grace) +
+                          " s, the grace of nodes, so other hosts may take its blocks; see 'firnctl cluster status' "
+                          "and 'systemctl status firn-routed'",
+                      began.wall, began.boot_id, began.boot + grace};
 }
 
-Status extend_fence(kv::Store& node, const GraceTerms& terms, int64_t began) {
+Status extend_fence(kv::Store& node, const GraceTerms& terms, const Moment& began) {
   const auto wanted = fence_of(terms, began);
   return done(node.transact([&](kv::Transaction& tx) -> Status {
     auto value = tx.get(keys::fence);

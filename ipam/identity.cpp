@@ -116,13 +116,24 @@ Result<uint64_t> next_generation(kv::Transaction& cluster) {
   return *last + 1;
 }
 
-Result<std::optional<model::Fence>> fence(kv::Transaction& node, int64_t now) {
+Moment moment(const Clock& clock, std::string boot_id) { return {clock.unix_seconds(), clock.boot_seconds(), std::move(boot_id)}; }
+
+Result<std::optional<model::Fence>> fence(kv::Transaction& node, const Moment& now) {
   auto value = node.get(keys::fence);
   if (!value) return std::move(value).error();
   if (!value->has_value()) return std::optional<model::Fence>();
   auto fence = model::decode_fence(**value);
   if (!fence) return records::unreadable(keys::fence, fence.error());
-  if (fence->from > now) return std::optional<model::Fence>();
+  if (fence->from <= now.wall) return std::optional<model::Fence>(*std::move(fence));
+  if (fence->boot_id.empty()) return std::optional<model::Fence>();
+  if (fence->boot_id == now.boot_id) {
+    if (fence->boot_from > now.boot) return std::optional<model::Fence>();
+  } else {
+    if (fence->beat <= now.wall) return std::optional<model::Fence>();
+    fence->why =
+        "its clock says an earlier time than before it was started anew, and firn-routed has not reached the cluster since, so "
+        "other hosts may have its blocks; set the clock, see 'firnctl cluster status' and 'systemctl status firn-routed'";
+  }
   return std::optional<model::Fence>(*std::move(fence));
 }
 

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "lib/base/clock.hpp"
 #include "lib/kv/store.hpp"
 #include "lib/model/records.hpp"
 
@@ -29,8 +30,15 @@ Status check_identity(kv::Transaction& cluster, const model::Identity& self);
 // The next generation, never given before.
 Result<uint64_t> next_generation(kv::Transaction& cluster);
 
-// The fence of the node store that is in force at that time; nothing when there is none.
-Result<std::optional<model::Fence>> fence(kv::Transaction& node, int64_t now);
+// A time of this host by both of its clocks: the wall clock goes on over a reboot, and the other cannot be set.
+struct Moment {
+  int64_t wall = 0, boot = 0;
+  std::string boot_id = {};
+};
+Moment moment(const Clock& clock, std::string boot_id);
+// The fence of the node store that is in force at that time; nothing when there is none. One that has a time is so as soon as
+// either clock says it; after a reboot also when the wall clock says less than it did before.
+Result<std::optional<model::Fence>> fence(kv::Transaction& node, const Moment& now);
 // False: it was there already.
 Result<bool> put_fence(kv::Store& node, const std::optional<model::Fence>& fence);
 

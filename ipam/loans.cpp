@@ -6,7 +6,6 @@
 #include <algorithm>
 
 #include "ipam/block.hpp"
-#include "ipam/identity.hpp"
 #include "ipam/ownership.hpp"
 #include "ipam/records.hpp"
 #include "lib/base/unique_fd.hpp"
@@ -37,7 +36,7 @@ std::optional<Address> spare_address(const model::Block& block, int64_t cooled, 
   return std::nullopt;
 }
 
-Result<std::optional<model::Lent>> choose(kv::Transaction& tx, const model::Ask& ask, int64_t cooled, int64_t now) {
+Result<std::optional<model::Lent>> choose(kv::Transaction& tx, const model::Ask& ask, int64_t cooled, const Moment& now) {
   auto fenced = fence(tx, now);
   if (!fenced) return std::move(fenced).error();
   auto pool = records::pool(tx, ask.pool);
@@ -80,7 +79,7 @@ Status ask_for_address(kv::Store& cluster, const model::Identity& self, const st
   }));
 }
 
-Result<std::optional<model::Lent>> set_aside(kv::Store& node, const model::Ask& ask, int64_t cooled, int64_t now) {
+Result<std::optional<model::Lent>> set_aside(kv::Store& node, const model::Ask& ask, int64_t cooled, const Moment& now) {
   std::optional<model::Lent> out;
   auto committed = node.transact([&](kv::Transaction& tx) -> Status {
     auto chosen = choose(tx, ask, cooled, now);

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "ipam/identity.hpp"
 #include "lib/kv/store.hpp"
 #include "lib/model/loan.hpp"
 
@@ -23,7 +24,7 @@ Status ask_for_address(kv::Store& cluster, const model::Identity& self, const st
                        const std::vector<std::string>& lenders, size_t turn);
 
 // Step 2. Nothing: no block of the pool has an address to spare, which is one that rests and is not the last of its block.
-Result<std::optional<model::Lent>> set_aside(kv::Store& node, const model::Ask& ask, int64_t cooled, int64_t now);
+Result<std::optional<model::Lent>> set_aside(kv::Store& node, const model::Ask& ask, int64_t cooled, const Moment& now);
 // What was set aside outlives a power cut when this returns. `path` is that of the node store.
 Status make_durable(const std::string& path);
 // Step 3; without an address the ask is only ended. Code::conflict: the loan cannot be made any more, and was not.

@@ -31,8 +31,8 @@ Result<bool> erase_record(kv::Store& cluster, const std::string& name, const May
       there = there || record->has_value();
     }
     if (auto good = may_go(tx); !good) return good;
-    for (const std::string& key :
-         {keys::node(name), keys::beat(name), keys::promise(name), keys::bgp_ready(name), keys::bgp_status(name)})
+    for (const std::string& key : {keys::node(name), keys::beat(name), keys::promise(name), keys::bgp_ready(name),
+                                   keys::bgp_status(name), keys::drain_report(name)})
       tx.erase(key);
     return {};
   });
@@ -103,6 +103,12 @@ Result<std::map<std::string, NodeState>> node_states(kv::Store& cluster) {
       auto lost = model::decode_lost(entry.value);
       if (!lost) return records::unreadable(entry.key, lost.error());
       out[lost->node].lost_at = lost->at;
+    }
+    auto promises = tx.range(keys::promises);
+    if (!promises) return std::move(promises).error();
+    for (const kv::Entry& entry : *promises) {
+      // One that cannot be read is none.
+      if (auto promise = model::decode_promise(entry.value)) out[promise->node].promise = *promise;
     }
     auto claims = tx.range(keys::claims);
     if (!claims) return std::move(claims).error();

@@ -16,6 +16,7 @@ namespace firn::ipam {
 struct NodeState {
   std::optional<model::Beat> beat;  // it is alive
   std::optional<int64_t> lost_at;   // when others noticed that it is not
+  std::optional<model::Promise> promise;
   std::vector<model::Claim> claims;
 };
 Result<std::map<std::string, NodeState>> node_states(kv::Store& cluster);

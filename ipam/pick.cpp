@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "ipam/block.hpp"
-#include "ipam/identity.hpp"
 #include "ipam/records.hpp"
 #include "lib/model/keys.hpp"
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "ipam/allocator.hpp"
+#include "ipam/identity.hpp"
 #include "lib/kv/store.hpp"
 #include "lib/model/records.hpp"
 
@@ -20,7 +21,7 @@ struct BlockWish {
   std::optional<Address> address;
 };
 struct Tries {
-  int64_t now = 0;
+  Moment now = {};
   bool may_ask = false;                  // there is a block source
   std::map<std::string, Error> refused;  // pool -> why the source has no more blocks of it
   std::optional<BlockWish> wish;         // set by a try that failed for want of a block

@@ -14,6 +14,7 @@ namespace keys = model::keys;
 
 // An etcd takes at most 128 writes and 128 conditions in a transaction.
 constexpr size_t claims_at_once = 100;
+constexpr size_t most_nat_exclusions = 1000;
 
 Error invalid(const std::string& field, const std::string& why) { return make_error(Code::invalid, "/" + field + ": " + why); }
 
@@ -75,6 +76,17 @@ Status validate(const model::Pool& pool) {
   }
   if (pool.cross_subnet && pool.mode != model::RoutingMode::vxlan) {
     return invalid("cross_subnet", "belongs to mode vxlan, not " + std::string(to_string(pool.mode)));
+  }
+  if (!pool.nat && !pool.nat_exclude.empty()) return invalid("nat_exclude", "belongs to a pool with nat");
+  if (!pool.nat && pool.nat_source) return invalid("nat_source", "belongs to a pool with nat");
+  if (pool.nat_exclude.size() > most_nat_exclusions) {
+    return invalid("nat_exclude", "has more than " + std::to_string(most_nat_exclusions) + " prefixes");
+  }
+  for (const Prefix& prefix : pool.nat_exclude) {
+    if (prefix.family() != address.family()) return invalid("nat_exclude", prefix.to_string() + " is not of the pool's family");
+  }
+  if (pool.nat_source && pool.nat_source->first.family() != address.family()) {
+    return invalid("nat_source", pool.nat_source->to_string() + " is not of the pool's family");
   }
   for (const auto& [label, value] : pool.node_selector) {
     if (label.empty() || label.size() > 253 || value.size() > 253)

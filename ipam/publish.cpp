@@ -26,6 +26,8 @@ Result<std::string> published_text(const std::string& record) {
   if (!endpoint) return std::move(endpoint).error();
   endpoint->netns.clear();
   endpoint->netns_inode = 0;
+  endpoint->ports.clear();
+  endpoint->bandwidth = {};
   return model::encode(*endpoint);
 }
 

@@ -38,6 +38,7 @@ class Rebuild {
     drop_overlapping_blocks();
     write_blocks();
     write_leases();
+    write_ports();
     if (!options_.boot_id.empty() && options_.boot_id != old_.boot) tx_.put(keys::boot, options_.boot_id);
     return {};
   }
@@ -199,6 +200,26 @@ class Rebuild {
     }
   }
 
+  // Of two endpoints with one port the first has it. Those of a damaged endpoint stay held.
+  void write_ports() {
+    std::map<std::string, std::string> wanted;
+    for (const auto& [key, handle] : old_.ports) {
+      if (unknown_.count(handle) != 0) wanted.emplace(key, handle);
+    }
+    for (const model::Endpoint& endpoint : kept_) {
+      for (const model::PortPlace& place : model::places_of(endpoint)) {
+        wanted.emplace(keys::port(place), model::handle_of(endpoint));
+      }
+    }
+    for (const auto& [key, handle] : wanted) {
+      const auto old = old_.ports.find(key);
+      if (old == old_.ports.end() || old->second != handle) tx_.put(key, handle);
+    }
+    for (const auto& [key, handle] : old_.ports) {
+      if (wanted.count(key) == 0) tx_.erase(key);
+    }
+  }
+
   kv::Transaction& tx_;
   const RebuildOptions& options_;
   int64_t now_;
@@ -257,6 +278,7 @@ Result<Snapshot> read_snapshot(kv::Transaction& tx) {
     done = each(records::available,
                 [&](const kv::Entry& entry) { out.available[entry.key.substr(records::available.size())] = entry.value; });
   }
+  if (done) done = each(keys::ports, [&](const kv::Entry& entry) { out.ports[entry.key] = entry.value; });
   if (!done) return std::move(done).error();
   std::stable_sort(out.blocks.begin(), out.blocks.end(), [](const auto& a, const auto& b) { return a.prefix < b.prefix; });
   return out;

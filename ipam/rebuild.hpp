@@ -1,4 +1,4 @@
-// The whole node store at once, and its repair: leases, free queues and available/ keys brought into agreement with the
+// The whole node store at once, and its repair: leases, free queues, available/ and port/ keys brought into agreement with the
 // endpoints, which are the truth. Used at the first lease after a boot (strict) and by check.cpp's fix (tolerant).
 // Owns nothing. Thread safety: as the Transaction.
 #pragma once
@@ -21,6 +21,7 @@ struct Snapshot {
   std::map<Address, model::Lease> leases;
   std::vector<model::Block> blocks;              // by prefix, then use
   std::map<std::string, std::string> available;  // key behind "available/" -> hint
+  std::map<std::string, std::string> ports;      // key -> handle
   std::map<std::string, Error> damaged;          // key -> why it cannot be used
 };
 Result<Snapshot> read_snapshot(kv::Transaction& tx);

@@ -185,6 +185,16 @@ Result<std::vector<Prefix>> reserved(kv::Transaction& tx) {
   return out;
 }
 
+Status each(kv::Transaction& tx, std::string_view prefix, std::map<std::string, Error>& damaged,
+            const std::function<Status(const kv::Entry&)>& take) {
+  auto entries = tx.range(prefix);
+  if (!entries) return std::move(entries).error();
+  for (const kv::Entry& entry : *entries) {
+    if (Status sound = take(entry); !sound) damaged.emplace(entry.key, std::move(sound).error());
+  }
+  return {};
+}
+
 int64_t released_hint(std::string_view value) {
   int64_t released = 0;
   const auto [end, ec] = std::from_chars(value.data(), value.data() + value.size(), released);

@@ -3,6 +3,8 @@
 // Owns nothing. Thread safety: as the Transaction.
 #pragma once
 
+#include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -48,6 +50,10 @@ Result<std::vector<Prefix>> reserved(kv::Transaction& tx);
 // without is enough for the larger header, which is right for all. A record that cannot be read counts as one: who reads nodes for
 // their own sake reports it.
 Result<Family> underlay(kv::Transaction& tx);
+
+// Every record behind the prefix; those that `take` cannot use are kept by their keys, with the reason.
+Status each(kv::Transaction& tx, std::string_view prefix, std::map<std::string, Error>& damaged,
+            const std::function<Status(const kv::Entry&)>& take);
 
 // The value of an available/ key is a hint: no free address of the block was released before that time. Empty: 0.
 int64_t released_hint(std::string_view value);

@@ -137,6 +137,13 @@ Result<std::optional<bird::Rendered>> Bgp::wanted(kv::Store& cluster, const std:
   auto read = read_bgp_records(cluster, node_name);
   if (!read) return std::move(read).error();
   self_ = read->records.self;
+  if (!drains_) {
+    const auto said = cluster.get(keys::drain_report(node_name));
+    if (!said) return said.error();
+    // One that cannot be read is written anew.
+    auto report = *said ? model::decode_drain_report((*said)->value) : Result<model::DrainReport>(model::DrainReport{});
+    drains_ = report ? *std::move(report) : model::DrainReport{};
+  }
   const auto& peers = read->records.peers;
   configured_ = read->records.settings.topology != model::Topology::peers ||
                 std::any_of(peers.begin(), peers.end(), [&](const model::BgpPeer& peer) { return bird::concerns(peer, self_); });
@@ -145,7 +152,7 @@ Result<std::optional<bird::Rendered>> Bgp::wanted(kv::Store& cluster, const std:
   auto config = bird::select(read->records);
   if (!config) return std::move(config).error();
   config->log_file = settings_.log_path();
-  config->drain = bird::drain_of(self_, clock_.unix_seconds());
+  config->drain = drain_now();
   add_loans(*config);
   if (auto added = add_hosts(*config, *read); !added) return std::move(added).error();
   if (plan_protocols_.empty()) {
@@ -158,15 +165,28 @@ Result<std::optional<bird::Rendered>> Bgp::wanted(kv::Store& cluster, const std:
   if (!rendered) return std::move(rendered).error();
   drain_ = config->drain;
   held_->clear();
+  std::set<std::string> hosts;
   for (const bird::ResolvedPeer& peer : config->peers) {
-    if (peer.host) held_->insert(bird::protocol_of(peer));
+    if (!peer.host) continue;
+    held_->insert(bird::protocol_of(peer));
+    hosts.insert(peer.peer.name);
+  }
+  hosts_.assign(hosts.begin(), hosts.end());
+  draining_.clear();
+  for (const model::Node& node : read->records.nodes) {
+    if (node.drain && hosts.contains(node.name)) draining_.emplace(node.name, node.drain->since);
   }
   return std::optional<bird::Rendered>(std::move(*rendered));
 }
 
 void Bgp::update(kv::Store* cluster, const std::string& node_name) {
-  if (cluster == nullptr || node_name.empty()) {
+  if (node_name.empty()) {
     reason_ = "this host is not part of a cluster yet (firnctl init)";
+    return;
+  }
+  if (cluster == nullptr) {
+    reason_ =
+        "the cluster store, which says who the peers are, has not been read yet; 'firnctl cluster status' shows whether it answers";
     return;
   }
   auto rendered = wanted(*cluster, node_name);
@@ -180,6 +200,7 @@ void Bgp::update(kv::Store* cluster, const std::string& node_name) {
                           "(firnctl bgp settings --topology)";
   if (!*rendered) return;
   if (!start_keeper()) return;
+  keeper_->watch(protocols_of(draining_));
   keeper_->want(std::move(**rendered));
 }
 
@@ -222,10 +243,11 @@ void Bgp::look() {
   const bird::Report report = keeper_->report({});
   tell_ready(report);
   tell_topology();
+  tell_drains(report);
   publish(report);
   // A session of an earlier plan may have ended by itself; a drain goes on by the clock.
   const int64_t now = clock_.unix_seconds();
-  const bool other_drain = bird::drain_of(self_, now) != drain_;
+  const bool other_drain = drain_now() != drain_;
   if (!other_drain && (kept_ == 0 || now - asked_again_at_ < ask_again)) return;
   asked_again_at_ = now;
   hooks_.again();
@@ -264,6 +286,43 @@ void Bgp::publish(const bird::Report& report) {
   if (!publisher_.is_due(status)) return;
   publisher_.told(status);
   hooks_.write(keys::bgp_status(self_.name), model::encode(status));
+}
+
+// Once everybody has moved a drain does not go back to announcing, whoever comes.
+bird::Drain Bgp::drain_now() const {
+  const bird::Drain by_clock = bird::drain_of(self_, clock_.unix_seconds());
+  if (by_clock != bird::Drain::announce || !drains_ || !drains_->own) return by_clock;
+  return drains_->own->withdrawn && drains_->own->since == self_.drain->since ? bird::Drain::withdraw : by_clock;
+}
+
+void Bgp::tell_drains(const bird::Report& report) {
+  kv::Store* cluster = hooks_.cluster();
+  if (cluster == nullptr || !drains_) return;
+  const bool running = report.state.phase == bird::Phase::running;
+  model::DrainReport now{self_.name, running ? left_by(draining_, report) : Drains{}, {}};
+  if (self_.drain) {
+    const int64_t since = self_.drain->since;
+    now.own = drains_->own && drains_->own->since == since ? *drains_->own : model::DrainReport::Own{since, false, {}, {}, {}};
+    const auto has_moved = [&](const std::string& host) {
+      const auto entry = cluster->get(keys::drain_report(host));
+      if (!entry || !*entry) return false;
+      const auto said = model::decode_drain_report((*entry)->value);
+      return said && said->left.contains(self_.name) && said->left.at(self_.name) == since;
+    };
+    if (drain_ == bird::Drain::announce && !now.own->withdrawn && running && report.state.in_force)
+      now.own = ask_around(since, report, hosts_, has_moved);
+    if (drain_now() == bird::Drain::withdraw) now.own->withdrawn = true;
+  }
+  drains_ = now;
+  const std::string key = keys::drain_report(self_.name), text = model::encode(now);
+  const auto there = cluster->get(key);
+  const bool nothing = now.left.empty() && !now.own;
+  if (!there || (*there ? (*there)->value == text : nothing)) return;
+  const int64_t at = clock_.unix_seconds();
+  if (text == told_drains_ && at - told_drains_at_ < write_again) return;
+  told_drains_ = text;
+  told_drains_at_ = at;
+  hooks_.write(key, text);
 }
 
 Bgp::View Bgp::view(std::chrono::milliseconds patience) {

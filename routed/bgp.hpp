@@ -2,8 +2,8 @@
 // no BIRD, and that is said. Once a second it looks at the sessions: whether a change of the topology may go on
 // (bird/handover.hpp), whether a drain goes on, and what the cluster is to be told (bgp_publish.hpp). Owns: the keeper of BIRD
 // (routed/bird/keeper.hpp and supervisor.hpp say what they own and what a kill -9 leaves), from the first wanted configuration on;
-// in the cluster store bgp/ready/NODE and status/bgp/NODE of this node, and bgp/topology together with all others. Waits for BIRD
-// no longer than it is told to. Thread safety: belongs to the thread of the loop.
+// in the cluster store bgp/ready, status/bgp and status/drain of this node, and bgp/topology together with all others. Waits for
+// BIRD no longer than it is told to. Thread safety: belongs to the thread of the loop.
 #pragma once
 
 #include <functional>
@@ -23,6 +23,7 @@
 #include "routed/bird/keeper.hpp"
 #include "routed/bird/topology.hpp"
 #include "routed/config.hpp"
+#include "routed/farewell.hpp"
 #include "routed/log.hpp"
 
 namespace firn::routed {
@@ -34,6 +35,7 @@ class Bgp {
     // Puts a record into the cluster store, now or soon. A failure is the writer's to report; what is missing is written again.
     std::function<void(const std::string& key, const std::string& value)> write;
     std::function<void()> again;  // time has passed: call update()
+    std::function<kv::Store*()> cluster;  // as of update()
   };
   Bgp(loop::Loop& loop, Log& log, const Clock& clock, const BirdConfig& config, const std::string& run_dir, Hooks hooks);
 
@@ -73,6 +75,8 @@ class Bgp {
   void tell_ready(const bird::Report& report);
   void tell_topology();
   void publish(const bird::Report& report);
+  bird::Drain drain_now() const;
+  void tell_drains(const bird::Report& report);
 
   loop::Loop& loop_;
   Log& log_;
@@ -93,13 +97,17 @@ class Bgp {
   std::optional<std::set<std::string>> held_;  // sessions between hosts in the configuration; nothing: see what is on disk
   size_t kept_ = 0;                            // of them, of an earlier plan
   bird::Drain drain_ = bird::Drain::none;
+  std::vector<std::string> hosts_;                  // with which the configuration has sessions
+  Drains draining_;                                 // other hosts
+  std::optional<model::DrainReport> drains_;        // nothing: what an earlier run said is not read yet
   std::string ready_told_;                          // the plan of our bgp/ready record
   std::optional<model::BgpTopology> topology_due_;  // the cluster's record should say this
 
   bird::Settling settling_;
   bool settled_ = false;
   BgpPublisher publisher_;
-  int64_t wrote_at_ = 0, asked_again_at_ = 0;
+  std::string told_drains_;  // as the cluster's record should be
+  int64_t wrote_at_ = 0, asked_again_at_ = 0, told_drains_at_ = 0;
 };
 
 }  // namespace firn::routed

@@ -68,10 +68,12 @@ ClaimsOutcome claim_blocks(kv::Store* cluster, const model::Identity& self, cons
     }
     // not_found: a node-only pool, which the cluster does not know. The others: nothing more to be had, now.
     Error& why = claim.error();
+    if (why.is(Code::exhausted)) out.exhausted.push_back(shortage);
     if (why.is(Code::not_found) || why.is(Code::exhausted) || why.is(Code::denied)) continue;
     out.failure = std::move(why);
-    break;
+    return out;
   }
+  out.complete = true;
   return out;
 }
 

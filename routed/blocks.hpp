@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "ipam/shortage.hpp"
 #include "lib/kv/store.hpp"
 #include "lib/model/records.hpp"
 
@@ -14,12 +15,8 @@ namespace firn::routed {
 // The blocks in the node store. A record that cannot be read is left out: Intake reports it.
 Result<std::vector<model::Block>> blocks_of(kv::Store& node);
 
+using ipam::Shortage;
 // Pools that are in use (an address is leased) and have no wholly free block, in order. Pure.
-struct Shortage {
-  std::string pool;
-  model::Use use = model::Use::routed;
-  bool operator==(const Shortage&) const = default;
-};
 std::vector<Shortage> pools_without_spare(const std::vector<model::Block>& blocks);
 
 // Wholly free blocks that rest (nothing of them was released after `cooled`), above the high-water mark of their pool and use; the
@@ -29,6 +26,8 @@ std::vector<model::Block> blocks_above_high_water(const std::vector<model::Block
 
 struct ClaimsOutcome {
   std::vector<model::Claim> claimed;
+  std::vector<Shortage> exhausted;  // of which there is none to claim
+  bool complete = false;            // every pool was asked for
   std::optional<Error> failure;  // a pool that has no block left is none
 };
 // For the thread of the cluster store, which may be nullptr.

@@ -23,6 +23,7 @@ IntakeListener listener_of(Compute& compute, Publisher& publisher, Firewall& fir
             publisher.changed(handle);
           },
           [&compute](const std::string& key, const model::Block* block) { compute.set_block(key, block); },
+          [&firewall](const std::string& name, const model::Pool* pool) { firewall.set_pool(name, pool); },
           std::move(addresses),
           std::move(cluster),
           std::move(wake),
@@ -59,7 +60,7 @@ Daemon::Daemon(loop::Loop& loop, Log& log, const Clock& clock, const Config& con
       bgp_(loop, log, clock, config.bird, config.run_dir,
            {[this] { return compute_.blocks(); },
             [this](const std::string& key, const std::string& value) { put_record(key, value); },
-            [this] { bgp_.update(remote_.records(), self_.name); }}),
+            [this] { bgp_.update(remote_.records(), self_.name); }, [this] { return remote_.records(); }}),
       started_at_(clock.unix_seconds()) {}
 
 Status Daemon::start() {
@@ -69,7 +70,7 @@ Status Daemon::start() {
   auto cluster =
       ClusterThread::start(config_.state_dir, config_.node_life, [this](ClusterThread::Function fn) { loop_.post(std::move(fn)); },
                            {[this](const ClusterUpdate& update) { take_update(update); }, [this] { take_cluster_state(); },
-                            [this](const ipam::GraceTerms& terms, int64_t began) { take_beat(terms, began); }});
+                            [this](const ipam::GraceTerms& terms, const ipam::Moment& began) { take_beat(terms, began); }});
   if (!cluster) return std::move(cluster).error();
   cluster_ = *std::move(cluster);
   if (auto started = intake_.start(); !started) return started;

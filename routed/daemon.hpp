@@ -83,13 +83,14 @@ class Daemon {
   void learn_identity();
   void keep_fence();
   void note_lost_nodes();
-  void take_beat(const ipam::GraceTerms& terms, int64_t began);
+  void take_beat(const ipam::GraceTerms& terms, const ipam::Moment& began);
   void remove_overdue_nodes();
   void settle(bool all);
   void take_settled(const ipam::Settled& settled, bool all);
   void watch_pools();
   void claim_ahead();
   void take_claims(const ClaimsOutcome& outcome);
+  void note_exhausted(const std::vector<Shortage>& pools);
   void give_back();
   void begin_boot();
   Publisher::Ports publisher_ports();
@@ -98,6 +99,7 @@ class Daemon {
   std::optional<Error> listen();
 
   Result<std::string> need(json::Value root);
+  std::string pools_copied();
   void finish_need(const std::string& name, const std::string& pool, const Result<model::Claim>& claim);
   void borrow(const std::string& name, const std::string& pool, const std::string& why);
   void answer_asks();
@@ -152,7 +154,7 @@ class Daemon {
   bool bgp_due_ = true;       // what BGP goes by has changed
   bool trim_due_ = false;     // a whole listing was taken in
   ipam::GraceTerms terms_;    // of the last beat
-  int64_t beat_began_ = 0;
+  ipam::Moment beat_began_;
   bool promising_ = false;    // a job that changes the promise is on its way
   bool removing_ = false;     // one that removes a node
   struct Watched {

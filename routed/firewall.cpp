@@ -54,17 +54,22 @@ void Firewall::start() {
 
 void Firewall::set_endpoint(const std::string& handle, const model::Endpoint* endpoint) {
   compute_.set_endpoint(handle, endpoint, true);
+  nat_.set_endpoint(handle, endpoint);
+  const std::vector<model::PortPlace> ports = endpoint == nullptr ? std::vector<model::PortPlace>() : model::places_of(*endpoint);
   const auto old = here_.find(handle);
   if (old != here_.end()) {
-    if (endpoint != nullptr && endpoint->host_ifname == old->second.interface && endpoint->addresses == old->second.addresses)
+    const Side& side = old->second;
+    if (endpoint != nullptr && endpoint->host_ifname == side.interface && endpoint->addresses == side.addresses && ports == side.ports) {
       return;
+    }
     flows_.gone(old->second.addresses);
     flows_due_ = true;
     if (--interfaces_[old->second.interface] == 0) interfaces_.erase(old->second.interface);
     here_.erase(old);
   }
   if (endpoint == nullptr || endpoint->host_ifname.empty()) return;
-  here_[handle] = {endpoint->host_ifname, endpoint->addresses};
+  here_[handle] = {endpoint->host_ifname, endpoint->addresses, ports};
+  flows_.published(ports);
   ++interfaces_[endpoint->host_ifname];
 }
 
@@ -81,7 +86,7 @@ void Firewall::take(const ClusterUpdate& update) {
   bool changed = false;
   const auto put = [&](const std::string& key, const std::string* value) {
     if (!key.starts_with(keys::policies) && !key.starts_with(keys::namespaces) && !key.starts_with(keys::host_endpoints) &&
-        !is_published(key))
+        !key.starts_with(keys::nodes) && !is_published(key))
       return;
     const auto known = records_.find(key);
     if (value == nullptr ? known == records_.end() : known != records_.end() && known->second == *value) return;
@@ -119,6 +124,11 @@ void Firewall::take_record(const std::string& key, const std::string* value) {
     if (value == nullptr) return compute_.set_namespace(name, nullptr);
     const auto record = model::decode_namespace(*value);
     if (record) compute_.set_namespace(name, &*record);
+    else ports_.failed("policy", Error(record.error()).context(key));
+  } else if (key.starts_with(keys::nodes)) {
+    if (value == nullptr) return nat_.set_node(key, nullptr);
+    const auto record = model::decode_node(*value);
+    if (record) nat_.set_node(key, &*record);
     else ports_.failed("policy", Error(record.error()).context(key));
   } else if (!self_.empty()) {
     const std::string own = keys::host_endpoint(self_, "");
@@ -219,6 +229,7 @@ void Firewall::flush(bool known) {
   if (!is_on()) return remove_table();
   nft::Changes changes;
   compute_.take_changes(changes);
+  nat_.take_changes(changes);
   if (!changes.empty()) {
     for (auto& [name, chain] : changes.chains) {
       if (!chain || hold_impossible_) continue;
@@ -386,8 +397,9 @@ std::string Firewall::trouble() const {
 }
 
 bool Firewall::is_open_for(const std::string& handle) const {
-  const auto elements = compute_.elements_of(handle);
-  return !elements.empty() && std::all_of(elements.begin(), elements.end(), [this](const auto& key) { return table_.has(key); });
+  const auto elements = compute_.elements_of(handle), ports = nat_.elements_of(handle);
+  const auto is_there = [this](const nft::ElementKey& key) { return table_.has(key); };
+  return !elements.empty() && std::ranges::all_of(elements, is_there) && std::ranges::all_of(ports, is_there);
 }
 
 void Firewall::wait(const std::string& handle, milliseconds patience, std::function<void(const Status&)> done) {

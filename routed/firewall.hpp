@@ -1,9 +1,11 @@
-// Firewall: the nftables table on the loop's side. Feeds policy::Compute with this host's endpoints and the cluster's policies,
-// hands what it wishes to nft::Table, watches for others who change the table, and keeps the hold table behind it. Nothing is
-// written before the endpoints of this host are known and the policies of the cluster, or the copy of them that an earlier run
-// left; until then the old rules stay, and who waits for an endpoint is told so. Owns: tables inet firn and inet firn_hold;
-// STATE_DIR/policy.copy; the mark policy/active in the node store, from which a plugin without a daemon knows that its container
-// would be shut. A kill -9 leaves the table in force, and the hold table gone. Thread safety: belongs to the thread of the loop.
+// Firewall: the nftables table on the loop's side. Feeds policy::Compute and policy::Nat with this host's endpoints and pools and the
+// cluster's policies and nodes, hands what they wish to nft::Table, watches for others who change the table, and keeps the hold
+// table behind it.
+// Nothing is written before the endpoints of this host are known and the policies of the cluster, or the copy of them that an
+// earlier run left; until then the old rules stay, and who waits for an endpoint is told so.
+// Owns: tables inet firn and inet firn_hold; STATE_DIR/policy.copy; the mark policy/active in the node store, from which a plugin
+// without a daemon knows that its container would be shut. A kill -9 leaves the table in force, and the hold table gone.
+// Thread safety: belongs to the thread of the loop.
 #pragma once
 
 #include <chrono>
@@ -33,6 +35,7 @@
 #include "routed/nft/hold.hpp"
 #include "routed/nft/table.hpp"
 #include "routed/policy/compute.hpp"
+#include "routed/policy/nat.hpp"
 #include "routed/policy_copy.hpp"
 
 namespace firn::routed {
@@ -50,7 +53,8 @@ class Firewall {
   // Reads the copy of an earlier run; with "policy": false takes a table of an earlier run away.
   void start();
   void set_endpoint(const std::string& handle, const model::Endpoint* endpoint);  // of this host
-  void set_self(const std::string& node);                                         // "": the host has no name yet
+  void set_pool(const std::string& name, const model::Pool* pool) { nat_.set_pool(name, pool); }
+  void set_self(const std::string& node);  // "": the host has no name yet
   void take(const ClusterUpdate& update);
   void set_link(const netlink::Link& link);
   void remove_link(const std::string& name);
@@ -63,7 +67,7 @@ class Firewall {
   // Why the table is not in place; "" when it is, or is not wished for.
   std::string trouble() const;
   bool knows(const std::string& handle) const { return here_.contains(handle); }
-  // The endpoint may talk: what it needs is in the kernel.
+  // The endpoint may talk, and its ports lead to it: what it needs is in the kernel.
   bool is_open_for(const std::string& handle) const;
   // `done` is called once that is so, or after `patience` with the reason why not.
   void wait(const std::string& handle, std::chrono::milliseconds patience, std::function<void(const Status&)> done);
@@ -116,6 +120,7 @@ class Firewall {
   nft::Table table_;
   CounterReader counters_;
   policy::Compute compute_;
+  policy::Nat nat_;
   Flows flows_;
   bool flows_due_ = false;  // the table changes: flows may be forbidden once it is in place
   uint64_t flows_ended_ = 0;
@@ -134,6 +139,7 @@ class Firewall {
   struct Side {  // of an endpoint of this host
     std::string interface;
     std::vector<Address> addresses;
+    std::vector<model::PortPlace> ports;
   };
   std::map<std::string, size_t> interfaces_;  // of endpoints of this host
   std::map<std::string, Side> here_;          // by handle

@@ -43,7 +43,7 @@ void Flows::work(std::function<std::function<void()>()> job) {
 
 void Flows::look() {
   timer_.cancel();
-  if (!compute_.may_forbid() && gone_.empty()) return;
+  if (!compute_.may_forbid() && gone_.empty() && published_.empty()) return;
   if (conntrack_ == nullptr) {
     auto opened = netlink::open_conntrack();
     if (!opened) return ports_.failed(opened.error());
@@ -51,12 +51,14 @@ void Flows::look() {
   }
   busy_ = true;
   gone_now_ = std::exchange(gone_, {});
+  published_now_ = std::exchange(published_, {});
   std::set<Address> ours = compute_.addresses_here();
   ours.insert(gone_now_.begin(), gone_now_.end());
-  work([this, ours = std::move(ours)]() -> std::function<void()> {
+  work([this, ours = std::move(ours), ports = published_now_]() -> std::function<void()> {
     auto listing = std::make_shared<Listing>();
     listing->status = conntrack_->list(most_flows, [&](const netlink::Flow& flow) {
-      if (ours.contains(flow.real.source) || ours.contains(flow.real.destination)) listing->flows.push_back(flow);
+      const bool of_ours = ours.contains(flow.real.source) || ours.contains(flow.real.destination);
+      if (of_ours || policy::missed_a_port(flow, ports)) listing->flows.push_back(flow);
     });
     return [this, listing] { judge(std::move(*listing)); };
   });
@@ -83,6 +85,7 @@ void Flows::judge(Listing listing) {
   view.own = *std::move(own);
   // Whatever an address that was given to the next container meanwhile spoke before is over as well.
   view.gone = gone_now_;
+  view.published = published_now_;
   std::vector<netlink::Flow> over;
   for (const size_t index : policy::forbidden(listing.flows, *evaluator, view)) over.push_back(listing.flows[index]);
   if (over.empty()) return rest();
@@ -106,7 +109,7 @@ void Flows::rest() {
   timer_ = loop_.after(pause, [this] {
     timer_.cancel();
     busy_ = false;
-    if (std::exchange(again_, false) || !gone_.empty()) look();
+    if (std::exchange(again_, false) || !gone_.empty() || !published_.empty()) look();
   });
 }
 

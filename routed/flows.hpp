@@ -1,8 +1,8 @@
 // Flows: ends the connections that are forbidden by now: a policy has changed, or labels have, or the container has gone and its
-// address may be another's. The table of connections may be large, so it is read, and entries are removed, on a thread; what is
-// forbidden is judged on the loop, by what Compute knows then. At most once a second, and only after something has changed.
-// Owns: nothing that outlives it; a kill -9 leaves flows that a change should have ended, and the next start looks at all of them.
-// Thread safety: belongs to the thread of the loop.
+// address may be another's, or a port is published that clients have sent to before. The table of connections may be large, so it
+// is read, and entries are removed, on a thread; what is forbidden is judged on the loop, by what Compute knows then. At most once
+// a second, and only after something has changed. Owns: nothing that outlives it; a kill -9 leaves flows that a change should have
+// ended, and the next start looks at all of them. Thread safety: belongs to the thread of the loop.
 #pragma once
 
 #include <functional>
@@ -36,6 +36,8 @@ class Flows {
   void changed();
   // These were of a container of this host, and are no more.
   void gone(const std::vector<Address>& addresses) { gone_.insert(addresses.begin(), addresses.end()); }
+  // These lead to a container of this host from now on.
+  void published(const std::vector<model::PortPlace>& places) { published_.insert(published_.end(), places.begin(), places.end()); }
 
  private:
   struct Listing {
@@ -56,6 +58,7 @@ class Flows {
   loop::Handle timer_;
   bool busy_ = false, again_ = false;
   std::set<Address> gone_, gone_now_;
+  std::vector<model::PortPlace> published_, published_now_;
 };
 
 }  // namespace firn::routed

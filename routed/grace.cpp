@@ -9,7 +9,7 @@
 namespace firn::routed {
 
 // While a promise changes the fence waits: it must go by the one that is in force.
-void Daemon::take_beat(const ipam::GraceTerms& terms, int64_t began) {
+void Daemon::take_beat(const ipam::GraceTerms& terms, const ipam::Moment& began) {
   if (promising_ || intake_.node() == nullptr) return;
   terms_ = terms;
   beat_began_ = began;

@@ -34,7 +34,8 @@ Status Intake::start() {
   directory_.reset(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
   if (!directory_) return errno_error("watching " + state_dir_);
   // Only files that come, go or change their name; the stores watch their own content.
-  if (::inotify_add_watch(directory_.get(), state_dir_.c_str(), IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_ONLYDIR) < 0) {
+  if (::inotify_add_watch(directory_.get(), state_dir_.c_str(), IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_ONLYDIR) <
+      0) {
     return errno_error("watching " + state_dir_);
   }
   auto watch = loop_.readable(directory_.get(), [this] {
@@ -49,8 +50,7 @@ Status Intake::start() {
 
 void Intake::drain_directory() {
   alignas(inotify_event) char buffer[4096];
-  while (::read(directory_.get(), buffer, sizeof buffer) > 0) {
-  }
+  while (::read(directory_.get(), buffer, sizeof buffer) > 0) {}
 }
 
 bool Intake::open(bool create) {
@@ -114,7 +114,8 @@ Result<std::string> Intake::node_name() {
 // was one on a host of a cluster (`firnctl init` writes the name last: a moment of it looks the same, and passes).
 std::string Intake::loss() const {
   const std::string way_out =
-      "; nothing is written or removed until 'firnctl ipam reset' has made it anew (systemctl stop firn-routed, firnctl ipam reset, "
+      "; nothing is written or removed until 'firnctl ipam reset' has made it anew (systemctl stop firn-routed, firnctl ipam "
+      "reset, "
       "systemctl start firn-routed)";
   if (node_.store == nullptr) {
     if (node_listed_) return node_.path + " has vanished" + way_out;
@@ -162,7 +163,7 @@ void Intake::poll() {
     }
     const bool block = key.starts_with(keys::blocks);
     addresses = addresses || block || key.starts_with(keys::leases);
-    if (!block && !key.starts_with(keys::endpoints)) continue;
+    if (!block && !key.starts_with(keys::endpoints) && !key.starts_with(keys::pools)) continue;
     auto entry = node_.store->get(key);
     if (!entry) return close(entry.error());
     take(key, *entry ? &(*entry)->value : nullptr);
@@ -172,11 +173,12 @@ void Intake::poll() {
 
 void Intake::list_node() {
   std::set<std::string> gone = known_;
+  gone.insert(known_pools_.begin(), known_pools_.end());
   kv::Revision oldest = 0;
-  for (const std::string_view prefix : {keys::blocks, keys::endpoints}) {
+  for (const std::string_view prefix : {keys::blocks, keys::endpoints, keys::pools}) {
     auto listing = node_.store->range(prefix);
     if (!listing) return close(listing.error());
-    // Two listings, two states: the changes between them are read again from the older one.
+    // Several listings, several states: the changes between them are read again from the older one.
     oldest = oldest == 0 ? listing->revision : std::min(oldest, listing->revision);
     for (const kv::Entry& entry : listing->entries) {
       gone.erase(entry.key);
@@ -191,27 +193,29 @@ void Intake::list_node() {
 }
 
 void Intake::take(const std::string& key, const std::string* value) {
-  const bool block = key.starts_with(keys::blocks);
-  const std::string name = block ? key : key.substr(keys::endpoints.size());
+  if (key.starts_with(keys::blocks)) return tell(key, value, &model::decode_block, [&](const auto* r) { listener_.block(key, r); });
+  const bool pool = key.starts_with(keys::pools);
+  const std::string name = key.substr(pool ? keys::pools.size() : keys::endpoints.size());
+  if (pool) tell(key, value, &model::decode_pool, [&](const auto* r) { listener_.pool(name, r); });
+  else tell(key, value, &model::decode_endpoint, [&](const auto* r) { listener_.endpoint(name, r); });
+}
+
+template <class Record, class Tell>
+void Intake::tell(const std::string& key, const std::string* value, Result<Record> (*decode)(model::Source),
+                  const Tell& tell_listener) {
+  std::set<std::string>& known = key.starts_with(keys::pools) ? known_pools_ : known_;
   if (value == nullptr) {
-    if (known_.erase(key) == 0) return;
-    if (block) listener_.block(name, nullptr);
-    else listener_.endpoint(name, nullptr);
+    if (known.erase(key) != 0) tell_listener(static_cast<const Record*>(nullptr));
     return;
   }
-  const auto unreadable = [&](const Error& why) {
-    log_.repeated(Level::error, key, node_.path + ", record " + key + ": " + why.message + "; what was known of it stays in force");
-  };
-  if (block) {
-    const auto record = model::decode_block(*value);
-    if (!record) return unreadable(record.error());
-    listener_.block(name, &*record);
-  } else {
-    const auto record = model::decode_endpoint(*value);
-    if (!record) return unreadable(record.error());
-    listener_.endpoint(name, &*record);
+  const Result<Record> record = decode(*value);
+  if (!record) {
+    log_.repeated(Level::error, key,
+                  node_.path + ", record " + key + ": " + record.error().message + "; what was known of it stays in force");
+    return;
   }
-  known_.insert(key);
+  tell_listener(&*record);
+  known.insert(key);
 }
 
 }  // namespace firn::routed

@@ -24,10 +24,11 @@ namespace firn::routed {
 struct IntakeListener {
   std::function<void(const std::string& handle, const model::Endpoint*)> endpoint;  // nullptr: removed
   std::function<void(const std::string& key, const model::Block*)> block;
-  std::function<void()> addresses;  // leases or blocks changed: is there still a spare block?
-  std::function<void()> cluster;    // the cluster store may be another one: files came or went, or the node has a name
-  std::function<void()> wake;       // something may have changed: call poll() soon
-  std::function<bool()> containers; // links with firn's alias are there
+  std::function<void(const std::string& name, const model::Pool*)> pool;  // the cluster's, and those of this host alone
+  std::function<void()> addresses;                                        // leases or blocks changed: is there still a spare block?
+  std::function<void()> cluster;     // the cluster store may be another one: files came or went, or the node has a name
+  std::function<void()> wake;        // something may have changed: call poll() soon
+  std::function<bool()> containers;  // links with firn's alias are there
 };
 
 class Intake {
@@ -68,6 +69,8 @@ class Intake {
   bool refuse_node(const std::string& why);
   void list_node();
   void take(const std::string& key, const std::string* value);
+  template <class Record, class Tell>
+  void tell(const std::string& key, const std::string* value, Result<Record> (*decode)(model::Source), const Tell& tell_listener);
   void drain_directory();
 
   loop::Loop& loop_;
@@ -80,7 +83,8 @@ class Intake {
   bool node_listed_ = false;
   bool lost_ = false;
   bool had_name_ = false;  // the node store that was read last had this node's name
-  std::set<std::string> known_;  // keys of endpoints and blocks that the listener knows
+  // Keys that the listener knows: of endpoints and blocks; of pools, which a store that was made anew has as well.
+  std::set<std::string> known_, known_pools_;
 };
 
 }  // namespace firn::routed

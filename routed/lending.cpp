@@ -55,7 +55,9 @@ void Daemon::answer_asks() {
 
 void Daemon::answer_ask(const model::Ask& ask) {
   const int64_t now = clock_.unix_seconds();
-  auto lent = ipam::set_aside(*intake_.node(), ask, now - ipam::Options{}.cooldown.count(), now);
+  auto boot = ipam::current_boot_id();
+  if (!boot) return note_failure("lending", boot.error());
+  auto lent = ipam::set_aside(*intake_.node(), ask, now - ipam::Options{}.cooldown.count(), ipam::moment(clock_, *std::move(boot)));
   if (!lent) return note_failure("lending", lent.error());
   if (*lent) {
     // The store does not wait for the disk; what is promised to others must outlive a power cut.

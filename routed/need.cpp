@@ -1,5 +1,6 @@
-// {"op":"need"}: a plugin found no free address in this host's blocks and waits. A block is claimed on the thread of the cluster
-// store; the plugin asks again until the block is in the node store, or until it is told why there is none.
+// What plugins wait for. {"op":"need"}: there is no free address in this host's blocks. A block is claimed on the thread of the cluster
+// store; the plugin asks again until the block is in the node store, or until it is told why there is none. {"op":"pools"}: a pool
+// of the configuration is not in the node store. The plugin asks whether that means that there is none.
 #include "ipam/claims.hpp"
 #include "ipam/ownership.hpp"
 #include "lib/json/json.hpp"
@@ -69,6 +70,14 @@ Result<std::string> Daemon::need(json::Value root) {
             claim = std::move(claim)] { finish_need(name, pool, claim); };
   });
   return reply(true, "");
+}
+
+std::string Daemon::pools_copied() {
+  // The identity is learned, and the cluster copied, a moment after the start and after each change.
+  if (self_.name.empty()) return reply(static_cast<bool>(blocks_timer_), "this host is no node of a cluster yet; see 'firnctl join'");
+  if (!cluster_->refused().empty()) return reply(false, cluster_->refused());
+  if (!cluster_->trouble().empty()) return reply(false, "the cluster store cannot be read: " + cluster_->trouble());
+  return reply(!remote_.is_read() || copy_due_, "");
 }
 
 void Daemon::finish_need(const std::string& name, const std::string& pool, const Result<model::Claim>& claim) {

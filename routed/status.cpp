@@ -88,6 +88,7 @@ std::optional<std::string> Daemon::answer(const control::Peer& peer, std::string
     auto reply = need(document->root());
     return reply ? *std::move(reply) : failure(reply.error());
   }
+  if (*op == "pools") return pools_copied();
   if (*op == "policy") return await_policy(peer.client, document->root());
   if (*op == "counters") return counters(peer.client);
   if (*op == "routes") return bgp_routes();
@@ -97,7 +98,7 @@ std::optional<std::string> Daemon::answer(const control::Peer& peer, std::string
     w.begin_object().field("ok", true).field("pending", static_cast<uint64_t>(routes_.pending() + neighbours_.pending() + links_.pending() + forwards_.pending())).end_object();
     return std::move(w).take();
   }
-  return failure(make_error(Code::invalid, "unknown op \"" + *op + "\" (status, bgp, routes, need, policy, counters, resync)"));
+  return failure(make_error(Code::invalid, "unknown op \"" + *op + "\" (status, bgp, routes, need, pools, policy, counters, resync)"));
 }
 
 std::string Daemon::status() {

@@ -292,7 +292,7 @@ void Daemon::claim_ahead() {
   std::copy_if(loans->begin(), loans->end(), std::back_inserter(*blocks),
                [](const model::Block& loan) { return loan.free.empty(); });
   auto shortages = pools_without_spare(*blocks);
-  if (shortages.empty()) return;
+  if (shortages.empty()) return note_exhausted({});
   claiming_ = true;
   cluster_->post([this, shortages = std::move(shortages), self = self_, now = clock_.unix_seconds()](kv::Store* cluster) {
     return [this, outcome = claim_blocks(cluster, self, shortages, now)] { take_claims(outcome); };
@@ -302,6 +302,7 @@ void Daemon::claim_ahead() {
 void Daemon::take_claims(const ClaimsOutcome& outcome) {
   claiming_ = false;
   if (outcome.failure) note_failure("blocks", *outcome.failure);
+  if (outcome.complete) note_exhausted(outcome.exhausted);
   if (outcome.claimed.empty()) {
     claim_again_ = clock_.steady() + claim_pause;
     return;
@@ -312,6 +313,11 @@ void Daemon::take_claims(const ClaimsOutcome& outcome) {
   if (intake_.node() == nullptr) return;
   // A kill before this leaves claims, which mirror() adopts.
   if (const auto adopted = ipam::adopt_blocks(*intake_.node(), outcome.claimed); !adopted) note_failure("blocks", adopted.error());
+}
+
+void Daemon::note_exhausted(const std::vector<Shortage>& pools) {
+  if (intake_.node() == nullptr) return;
+  if (const auto noted = ipam::note_shortages(*intake_.node(), pools); !noted) note_failure("blocks", noted.error());
 }
 
 }  // namespace firn::routed

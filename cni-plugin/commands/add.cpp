@@ -6,6 +6,7 @@
 #include "cni-plugin/commands/call.hpp"
 #include "cni-plugin/commands/daemon_policy.hpp"
 #include "cni-plugin/commands/delegate.hpp"
+#include "cni-plugin/commands/host_ports.hpp"
 #include "cni-plugin/commands/lease.hpp"
 #include "lib/base/rollback.hpp"
 
@@ -55,26 +56,31 @@ class Add {
     wanted.netns_inode = netns_.inode;
     wanted.host_ifname = endpoint::host_name(call_.config.host_prefix, handle_);
     wanted.mac = call_.config.wishes.mac ? *call_.config.wishes.mac : endpoint::mac_for(handle_);
+    wanted.ports = call_.config.wishes.ports;
+    wanted.bandwidth = call_.config.wishes.bandwidth;
     wanted.mtu = call_.config.mtu != 0 ? call_.config.mtu : default_mtu(kernel_);
     for (const ResultRoute& route : call_.config.ipam.routes) routes_.push_back(route.destination);
 
     Rollback undo;
     if (auto got = delegated() ? delegated_addresses(wanted, undo) : addresses(wanted, undo); !got) return std::move(got).fault();
     if (finished_) {
-      if (auto open = await_policy(state_, call_.config, handle_); !open) return std::move(open).fault();
+      if (auto open = await_policy(state_, call_.config, handle_, rests_on_daemon()); !open) return std::move(open).fault();
       return Added{.text = *std::move(finished_), .made = false};
     }
     if (record_.mtu < least_mtu_v6 && has_v6(record_.addresses)) {
-      return fault(FaultCode::invalid_config,
-                   "/mtu: IPv6 needs at least " + std::to_string(least_mtu_v6) + ", not " + std::to_string(record_.mtu),
-                   call_.config.mtu != 0 ? "" : "that is the MTU of the default route's link, less what a vxlan pool adds; set \"mtu\"");
+      return fault(
+          FaultCode::invalid_config,
+          "/mtu: IPv6 needs at least " + std::to_string(least_mtu_v6) + ", not " + std::to_string(record_.mtu),
+          call_.config.mtu != 0 ? "" : "that is the MTU of the default route's link, less what a vxlan pool adds; set \"mtu\"");
     }
+    if (auto free = ports_are_free(record_.ports, record_.addresses); !free) return std::move(free).fault();
+    if (auto holds = bandwidth_holds_a_packet(); !holds) return std::move(holds).fault();
     if (auto made = prepare_host(); !made) return std::move(made).fault();
     const endpoint::Spec spec = spec_of(record_, call_.config, routes_);
     auto attached = delegated() ? endpoint::complete(kernel_, netns_, spec) : endpoint::attach(kernel_, netns_, spec);
     if (!attached) return attach_fault(attached.error());
     if (!delegated()) undo.add([this, &spec] { endpoint::discard(kernel_, netns_, spec); });
-    if (auto open = await_policy(state_, call_.config, handle_); !open) return std::move(open).fault();
+    if (auto open = await_policy(state_, call_.config, handle_, rests_on_daemon()); !open) return std::move(open).fault();
     undo.commit();
     CniResult result = result_of(record_, call_.config, spec, *attached);
     if (result.dns.empty()) result.dns = std::move(delegate_dns_);
@@ -97,6 +103,11 @@ class Add {
     auto needs = needs_of(call_, state_);
     if (!needs) return std::move(needs).fault();
     if (call_.config.mtu == 0) wanted.mtu -= overhead_of(*needs);
+    for (const Need& need : *needs) {
+      for (const Source& source : need.sources) {
+        if (source.pool.nat) nat_pool_ = source.pool.name;
+      }
+    }
     auto leased = lease(state_, wanted, model::Use::routed, *needs);
     if (!leased && leased.error().is(Code::exists)) {
       if (auto gone = take_over(wanted, &*needs); !gone || finished_) return gone;
@@ -192,6 +203,7 @@ class Add {
 
   bool same(const model::Endpoint& old, const model::Endpoint& wanted, const std::vector<Need>* needs) const {
     if (old.mac != wanted.mac || old.mtu != wanted.mtu || old.host_ifname != wanted.host_ifname) return false;
+    if (old.ports != wanted.ports || old.bandwidth != wanted.bandwidth) return false;
     if (needs == nullptr) return !old.leased;
     if (!old.leased || old.addresses.size() != needs->size()) return false;
     return std::ranges::all_of(*needs, [&](const Need& need) {
@@ -200,6 +212,25 @@ class Add {
         return std::ranges::any_of(need.sources, [&](const Source& s) { return s.range.subnet.contains(address); });
       });
     });
+  }
+
+  // What of this container firn-routed does, and nobody else: never left out in silence.
+  std::string rests_on_daemon() const {
+    if (!call_.config.wishes.ports.empty()) return "/runtimeConfig/portMappings: ports are published";
+    return nat_pool_.empty() ? "" : "pool " + nat_pool_ + ": containers leave with their host's address";
+  }
+
+  // A bucket that is smaller than a packet would stop the traffic for good.
+  Answer bandwidth_holds_a_packet() const {
+    constexpr int frame_header = 18;  // Ethernet, and a VLAN tag
+    const auto least = 8 * static_cast<uint64_t>(record_.mtu + frame_header);
+    for (const model::Bucket& bucket : {record_.bandwidth.ingress, record_.bandwidth.egress}) {
+      if (!bucket || bucket.burst >= least) continue;
+      return fault(FaultCode::invalid_config, "/runtimeConfig/bandwidth: a burst of " + std::to_string(bucket.burst) +
+                                                  " bits is less than a packet of MTU " + std::to_string(record_.mtu) + ", " +
+                                                  std::to_string(least) + " bits");
+    }
+    return Done{};
   }
 
   Answer prepare_host() {
@@ -218,6 +249,7 @@ class Add {
   model::Endpoint record_;
   std::vector<Prefix> routes_;
   Dns delegate_dns_;
+  std::string nat_pool_;  // one of the network's that has NAT
   std::optional<std::string> finished_;
 };
 

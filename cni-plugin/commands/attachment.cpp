@@ -44,6 +44,7 @@ endpoint::Spec spec_of(const model::Endpoint& record, const Config& config, std:
   spec.addresses = record.addresses;
   spec.forwarding = config.forwarding;
   spec.routes = std::move(routes);
+  spec.bandwidth = record.bandwidth;
   return spec;
 }
 

@@ -26,6 +26,24 @@ Answer check_leases(ipam::Allocator& allocator, const model::Endpoint& record) {
   return Done{};
 }
 
+Answer check_ports(ipam::Allocator& allocator, const model::Endpoint& record, const Wishes& wishes) {
+  const std::string handle = model::handle_of(record);
+  for (const model::PortPlace& place : model::places_of(record)) {
+    auto holder = allocator.holder(place);
+    if (!holder) return state_fault(holder.error());
+    if (!*holder) return differs("port " + to_string(place) + " of " + handle + " is not held for it");
+    if (**holder != handle) return differs("port " + to_string(place) + " of " + handle + " is held for " + **holder);
+  }
+  // Not every runtime says on CHECK what it said on ADD.
+  if (!wishes.ports.empty() && wishes.ports != record.ports) {
+    return differs("/runtimeConfig/portMappings: not what " + handle + " was added with");
+  }
+  if (wishes.bandwidth != model::Bandwidth{} && wishes.bandwidth != record.bandwidth) {
+    return differs("/runtimeConfig/bandwidth: not what " + handle + " was added with");
+  }
+  return Done{};
+}
+
 // The container's interface in prevResult; nullptr when it is not there.
 const Interface* our_interface(const CniResult& previous, const std::string& ifname) {
   for (const Interface& interface : previous.interfaces) {
@@ -85,6 +103,8 @@ Reply check(const Call& call) {
   if (record.kind != model::EndpointKind::interface)
     return differs("attachment " + handle + " was made by firn-ipam for another plugin");
   if (auto leased = check_leases((*state)->allocator(), record); !leased) return std::move(leased).fault();
+
+  if (auto held = check_ports((*state)->allocator(), record, call.config.wishes); !held) return std::move(held).fault();
 
   const CniResult& previous = *call.config.prev_result;
   const Interface* ours = our_interface(previous, record.ifname);

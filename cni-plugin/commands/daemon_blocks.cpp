@@ -34,11 +34,8 @@ struct Answer {
   bool working = false;
   std::string why;
 };
-Result<Answer> ask(const std::string& socket, const model::Pool& pool, model::Use use, const std::optional<Address>& wanted) {
-  json::Writer w;
-  w.begin_object().field("op", "need").field("pool", pool.name).field("use", to_string(use));
-  if (wanted) w.field("address", wanted->to_string());
-  auto reply = control::call(socket, w.end_object().text(), call_deadline);
+Result<Answer> ask(const std::string& socket, std::string_view request) {
+  auto reply = control::call(socket, request, call_deadline);
   if (!reply) return std::move(reply).error();
   auto document = json::Document::parse(*reply);
   if (!document) return std::move(document).error();
@@ -48,6 +45,14 @@ Result<Answer> ask(const std::string& socket, const model::Pool& pool, model::Us
   if (!working) return std::move(working).error();
   if (!why) return std::move(why).error();
   return Answer{*working, *std::move(why)};
+}
+
+Result<Answer> ask_for_block(const std::string& socket, const model::Pool& pool, model::Use use,
+                             const std::optional<Address>& wanted) {
+  json::Writer w;
+  w.begin_object().field("op", "need").field("pool", pool.name).field("use", to_string(use));
+  if (wanted) w.field("address", wanted->to_string());
+  return ask(socket, w.end_object().text());
 }
 
 }  // namespace
@@ -70,7 +75,7 @@ ipam::BlockSource daemon_blocks(kv::Store& node, std::string socket, millisecond
         if (!prefix || (wanted && !prefix->contains(*wanted)) || !seen.insert(name).second) continue;
         return *prefix;
       }
-      auto answer = ask(socket, pool, use, wanted);
+      auto answer = ask_for_block(socket, pool, use, wanted);
       if (!answer) {
         return make_error(Code::exhausted,
                           full + ", and firn-routed, which claims another one, does not help: " + answer.error().message);
@@ -83,6 +88,18 @@ ipam::BlockSource daemon_blocks(kv::Store& node, std::string socket, millisecond
       std::this_thread::sleep_for(look_again);
     }
   };
+}
+
+Status await_pools(const std::string& socket, milliseconds patience) {
+  for (const auto until = Clock::now() + patience;;) {
+    const auto answer = ask(socket, R"({"op":"pools"})");
+    if (!answer) return make_error(Code::unavailable, "firn-routed, which copies pools, does not help: " + answer.error().message);
+    if (!answer->working && answer->why.empty()) return {};
+    if (!answer->working) return make_error(Code::unavailable, answer->why);
+    if (Clock::now() > until) return make_error(Code::unavailable, "firn-routed is still reading the cluster");
+    // Sleeps because the daemon answers questions and sends nothing by itself.
+    std::this_thread::sleep_for(look_again);
+  }
 }
 
 }  // namespace firn::cni

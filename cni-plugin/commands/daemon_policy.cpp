@@ -27,18 +27,25 @@ No read_no(const Result<std::string>& reply) {
   return {why ? *why : why.error().message, absent};
 }
 
+Fault nobody_does(const std::string& what, const std::string& why) {
+  return fault(FaultCode::invalid_config, what + " by firn-routed alone; " + why, "start firn-routed, with policy on");
+}
+
 }  // namespace
 
-Answer await_policy(State& state, const Config& config, const std::string& handle) {
+Answer await_policy(State& state, const Config& config, const std::string& handle, const std::string& rests_on_it) {
   json::Writer w;
   w.begin_object().field("op", "policy").field("handle", handle).field("wait", config.policy_timeout).end_object();
   const auto reply = control::call(config.daemon_socket, w.text(), milliseconds(config.policy_timeout) + slack);
-  if (reply && reply->starts_with(R"({"ok":true)")) return Done{};
+  if (reply && reply->starts_with(R"({"ok":true)")) {
+    if (rests_on_it.empty() || *reply == R"({"ok":true,"policy":true})") return Done{};
+    return nobody_does(rests_on_it, "there \"policy\" is off");
+  }
   No no = read_no(reply);
   if (no.absent) {
     const auto active = state.has_policy();
     if (!active) return state_fault(active.error());
-    if (!*active) return Done{};
+    if (!*active) return rests_on_it.empty() ? Answer(Done{}) : nobody_does(rests_on_it, no.why);
   }
   return fault(
       FaultCode::try_again, "policy of this container is not in the kernel yet: " + no.why,

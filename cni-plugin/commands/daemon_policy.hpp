@@ -9,7 +9,8 @@
 namespace firn::cni {
 
 // One request, one answer. With no daemon, or one that does not keep policy, there is nothing to wait for, unless policy is in this
-// host's kernel all the same: then the container cannot be opened now, and the fault is code 11.
-Answer await_policy(State& state, const Config& config, const std::string& handle);
+// host's kernel all the same: then the container cannot be opened now, and the fault is code 11. `rests_on_it`: what
+// of this container nobody but that daemon does, or ""; without it the fault is code 7.
+Answer await_policy(State& state, const Config& config, const std::string& handle, const std::string& rests_on_it);
 
 }  // namespace firn::cni

@@ -5,6 +5,7 @@
 #include "cni-plugin/commands/daemon_blocks.hpp"
 #include "ipam/claims.hpp"
 #include "ipam/node_store.hpp"
+#include "ipam/shortage.hpp"
 #include "lib/base/file.hpp"
 #include "lib/kv/sqlite/sqlite_store.hpp"
 #include "lib/model/keys.hpp"
@@ -56,7 +57,7 @@ Result<Prefix> State::claim(const model::Pool& pool, model::Use use, const std::
     auto cluster = kv::open_sqlite(options);
     if (!cluster) {
       if (!cluster.error().is(Code::not_found)) return std::move(cluster).error();
-      if (::access((directory_ + "/cluster.json").c_str(), F_OK) == 0) {
+      if (is_of_many()) {
         source_ = daemon_blocks(*store_, daemon_socket_);
         return source_(pool, use, wanted);
       }
@@ -78,7 +79,23 @@ Result<bool> State::has_policy() {
   return mark->has_value();
 }
 
+bool State::is_of_many() const { return ::access((directory_ + "/cluster.json").c_str(), F_OK) == 0; }
+
 Outcome<std::vector<model::Pool>> State::pools(const std::vector<std::string>& names) {
+  auto found = pools_here(names);
+  const bool missing = found ? found->empty() : found.fault().code == FaultCode::invalid_config;
+  if (!missing || !is_of_many()) return found;
+  // The copy may be older than the pool, as on a host that has just started: only who copies knows.
+  if (const auto copied = await_pools(daemon_socket_); !copied) {
+    const std::string what = found ? "/ipam: there is no pool" : found.fault().message;
+    return fault(FaultCode::try_again,
+                 what + " on this host, whose copy of the cluster's pools may be old: " + copied.error().message,
+                 "see 'firnctl status', then try again");
+  }
+  return pools_here(names);
+}
+
+Outcome<std::vector<model::Pool>> State::pools_here(const std::vector<std::string>& names) {
   std::vector<model::Pool> out;
   if (names.empty()) {
     auto all = store_->range(model::keys::pools);
@@ -102,5 +119,7 @@ Outcome<std::vector<model::Pool>> State::pools(const std::vector<std::string>& n
   }
   return out;
 }
+
+Result<bool> State::is_low(const model::Pool& pool, model::Use use) { return ipam::is_low(*store_, {pool.name, use}); }
 
 }  // namespace firn::cni

@@ -21,13 +21,18 @@ class State {
 
   ipam::Allocator& allocator() { return *allocator_; }
   const std::string& boot_id() const { return boot_id_; }
-  // Pools of the node store with these names, in this order; without names all that a network may use by default.
+  // Pools with these names, in this order; without names all that a network may use by default. On a host of many one that is
+  // not in the node store is waited for while firn-routed still copies pools there.
   Outcome<std::vector<model::Pool>> pools(const std::vector<std::string>& names);
+  // As ipam::is_low().
+  Result<bool> is_low(const model::Pool& pool, model::Use use);
   // firn-routed keeps policy in this host's kernel, or did when it last ran.
   Result<bool> has_policy();
 
  private:
   State() = default;
+  bool is_of_many() const;
+  Outcome<std::vector<model::Pool>> pools_here(const std::vector<std::string>& names);
   Result<Prefix> claim(const model::Pool& pool, model::Use use, const std::optional<Address>& wanted);
 
   const Clock* clock_ = nullptr;

@@ -172,7 +172,7 @@ Answer parse_fields(const json::Value& root, const Environment& environment, Rea
     if (!masquerade) return config_fault(masquerade.error());
     if (*masquerade) {
       return fault(FaultCode::unsupported_field, "/ipMasq: true is not supported",
-                   "firn routes addresses and rewrites none; leave the field out");
+                   "whether containers leave with the host's address is a setting of their pool: 'firnctl pool set POOL --nat'");
     }
     for (const ResultRoute& route : out.ipam.routes) {
       if (route.gateway) {

@@ -10,6 +10,7 @@
 #include "cni-plugin/proto/environment.hpp"
 #include "cni-plugin/proto/ipam_config.hpp"
 #include "cni-plugin/proto/version.hpp"
+#include "lib/model/ports.hpp"
 
 namespace firn::cni {
 
@@ -27,6 +28,8 @@ struct Wishes {
   std::vector<RangeSet> ip_ranges;
   Dns dns;
   std::map<std::string, std::string> labels, annotations;
+  std::vector<model::PublishedPort> ports;
+  model::Bandwidth bandwidth;
   size_t annotations_left_out = 0;  // too large to keep
 };
 

@@ -34,7 +34,8 @@ Fault lease_fault(const Error& error) {
   switch (error.code) {
     case Code::exhausted:
       return fault(FaultCode::try_again, error.message, "remove containers, or give the network a larger subnet or another pool");
-    case Code::conflict: return fault(FaultCode::address_conflict, error.message, "see 'firnctl ipam show'");
+    case Code::conflict:
+      return fault(FaultCode::address_conflict, error.message, "'firnctl endpoint show' tells more of the holder");
     case Code::invalid: return fault(FaultCode::invalid_config, error.message);
     case Code::not_found:
       return fault(FaultCode::invalid_config, error.message, "'firnctl pool list' shows the pools; \"ipam.subnet\" needs none");

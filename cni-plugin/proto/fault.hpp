@@ -24,7 +24,7 @@ enum class FaultCode : unsigned {
   not_available = 50,
   limited_connectivity = 51,
   kernel = 100,            // netlink or /proc/sys refused something
-  address_conflict = 101,  // an address that was asked for by name is held by another
+  address_conflict = 101,  // an address that was asked for by name, or a port, is held by another
   state = 102,             // the state directory cannot be read or written
   differs = 103,           // CHECK: the kernel or the lease is not what ADD made
   delegate = 104,          // the IPAM plugin could not be run, or answered nonsense

@@ -1,5 +1,7 @@
 #include "cni-plugin/proto/wishes.hpp"
 
+#include <algorithm>
+
 namespace firn::cni {
 
 namespace {
@@ -73,6 +75,74 @@ Status parse_mac(const json::Value& value, std::optional<Mac>& out) {
   return {};
 }
 
+// Go runtimes write the fields of these two in capitals, or not.
+Result<uint16_t> parse_port_number(const json::Value& value) {
+  auto number = value.integer(1, 65535);
+  if (!number) return std::move(number).error();
+  return static_cast<uint16_t>(*number);
+}
+
+Result<model::PublishedPort> parse_port(const json::Value& item) {
+  model::PublishedPort out;
+  auto host = parse_port_number(item.find_any_case("hostPort"));
+  if (!host) return std::move(host).error();
+  out.host_port = *host;
+  auto container = parse_port_number(item.find_any_case("containerPort"));
+  if (!container) return std::move(container).error();
+  out.container_port = *container;
+  auto protocol = item.find_any_case("protocol").string_or("tcp");
+  if (!protocol) return std::move(protocol).error();
+  std::ranges::transform(*protocol, protocol->begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+  auto number = model::parse_transport(protocol->empty() ? "tcp" : *protocol);
+  if (!number) return item.find_any_case("protocol").error(number.error().message);
+  out.protocol = *number;
+  const json::Value place = item.find_any_case("hostIP");
+  auto text = place.string_or("");
+  if (!text) return std::move(text).error();
+  if (text->empty()) return out;
+  auto address = Address::parse(*text);
+  if (!address) return place.error(address.error().message);
+  // A packet to it never leaves the host by the container's interface: docs/policy.md says why.
+  if (address->is_loopback()) return place.error(*text + ": ports are not published on the loopback; give an address of the host");
+  if (address->is_multicast()) return place.error(*text + " is no address of a host");
+  out.host_address = *address;
+  return out;
+}
+
+Status parse_ports(const json::Value& value, std::vector<model::PublishedPort>& out) {
+  if (!value.present() || value.is_null()) return {};
+  auto items = value.array();
+  if (!items) return std::move(items).error();
+  if (items->size() > model::most_published_ports) {
+    return value.error("has more than " + std::to_string(model::most_published_ports) + " ports");
+  }
+  for (const json::Value& item : *items) {
+    auto port = parse_port(item);
+    if (!port) return std::move(port).error();
+    // Runtimes that merge what several places ask for say the same twice.
+    if (std::ranges::find(out, *port) == out.end()) out.push_back(*port);
+  }
+  if (auto sound = model::check_ports(out); !sound) return value.error(sound.error().message);
+  return {};
+}
+
+Status parse_bucket(const json::Value& value, const char* rate, const char* burst, model::Bucket& out) {
+  auto bits = value.find_any_case(rate).integer_or(0, 0, INT64_MAX);
+  if (!bits) return std::move(bits).error();
+  auto most = value.find_any_case(burst).integer_or(0, 0, INT64_MAX);
+  if (!most) return std::move(most).error();
+  out = {static_cast<uint64_t>(*bits), static_cast<uint64_t>(*most)};
+  if (auto sound = model::check_bucket(out); !sound) return value.error(std::string(rate) + ": " + sound.error().message);
+  return {};
+}
+
+Status parse_bandwidth(const json::Value& value, model::Bandwidth& out) {
+  if (!value.present() || value.is_null()) return {};
+  if (auto fields = value.object(); !fields) return std::move(fields).error();
+  if (auto parsed = parse_bucket(value, "ingressRate", "ingressBurst", out.ingress); !parsed) return parsed;
+  return parse_bucket(value, "egressRate", "egressBurst", out.egress);
+}
+
 Status parse_all(const json::Value& root, Wishes& out) {
   const json::Value runtime = root["runtimeConfig"], args = root["args"]["cni"];
   for (const json::Value& place : {runtime.find_any_case("ips"), args["ips"]}) {
@@ -88,6 +158,8 @@ Status parse_all(const json::Value& root, Wishes& out) {
   if (!dns) return std::move(dns).error();
   out.dns = *std::move(dns);
   if (auto parsed = parse_labels(args["labels"], out); !parsed) return parsed;
+  if (auto parsed = parse_ports(runtime.find_any_case("portMappings"), out.ports); !parsed) return parsed;
+  if (auto parsed = parse_bandwidth(runtime.find_any_case("bandwidth"), out.bandwidth); !parsed) return parsed;
   return parse_annotations(runtime.find_any_case("io.kubernetes.cri.pod-annotations"), out);
 }
 

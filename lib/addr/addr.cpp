@@ -82,7 +82,8 @@ Result<int> parse_length(std::string_view text, int bits, std::string_view whole
   // "08" and "+8" are refused: one spelling for one prefix.
   const bool canonical = text.size() == 1 || (text.size() > 1 && text[0] != '0');
   if (ec != std::errc{} || end != text.data() + text.size() || !canonical || length < 0 || length > bits) {
-    return make_error(Code::invalid, "'" + std::string(whole.substr(0, 64)) + "': the prefix length must be 0 to " + std::to_string(bits));
+    return make_error(Code::invalid,
+                      "'" + std::string(whole.substr(0, 64)) + "': the prefix length must be 0 to " + std::to_string(bits));
   }
   return length;
 }
@@ -101,7 +102,8 @@ Result<Prefix> Prefix::parse(std::string_view text) {
   if (!parsed) return std::move(parsed).error();
   const Prefix out = parsed->network();
   if (out.address() != parsed->address) {
-    return make_error(Code::invalid, "'" + std::string(text) + "' has bits set beyond its length; " + out.to_string() + " is the prefix");
+    return make_error(Code::invalid,
+                      "'" + std::string(text) + "' has bits set beyond its length; " + out.to_string() + " is the prefix");
   }
   return out;
 }
@@ -117,6 +119,24 @@ uint128 Prefix::count() const { return host_mask(address_.bits(), length_) + 1; 
 Address Prefix::last() const { return Address::from(family(), address_.value() | host_mask(address_.bits(), length_)); }
 
 std::string Prefix::to_string() const { return address_.to_string() + "/" + std::to_string(length_); }
+
+Result<AddressRange> AddressRange::parse(std::string_view text) {
+  const size_t dash = text.find('-');
+  auto first = Address::parse(text.substr(0, dash));
+  if (!first) return std::move(first).error();
+  if (dash == std::string_view::npos) return AddressRange{*first, *first};
+  auto last = Address::parse(text.substr(dash + 1));
+  if (!last) return std::move(last).error();
+  if (first->family() != last->family()) return make_error(Code::invalid, "the ends of a range are of one family");
+  if (*last < *first) {
+    return make_error(Code::invalid, "a range begins with its lower end: " + last->to_string() + "-" + first->to_string());
+  }
+  return AddressRange{*first, *last};
+}
+
+std::string AddressRange::to_string() const {
+  return first == last ? first.to_string() : first.to_string() + "-" + last.to_string();
+}
 
 Result<InterfaceAddress> InterfaceAddress::parse(std::string_view text) {
   const auto slash = text.find('/');
@@ -138,7 +158,8 @@ Result<Mac> Mac::parse(std::string_view text) {
     const auto [end, ec] = std::from_chars(from, from + 2, bytes[i], 16);
     good = ec == std::errc{} && end == from + 2 && (i == 5 || from[2] == ':');
   }
-  if (!good) return make_error(Code::invalid, "'" + std::string(text.substr(0, 64)) + "' is not a MAC address like 02:00:00:00:00:01");
+  if (!good)
+    return make_error(Code::invalid, "'" + std::string(text.substr(0, 64)) + "' is not a MAC address like 02:00:00:00:00:01");
   return Mac(bytes);
 }
 
@@ -166,9 +187,9 @@ Mac Mac::derived(std::string_view text) {
 }
 
 Address Mac::link_local() const {
-  const std::array<uint8_t, 16> out{0xfe, 0x80, 0, 0, 0, 0, 0, 0,
-                                    static_cast<uint8_t>(bytes_[0] ^ 2), bytes_[1], bytes_[2], 0xff,
-                                    0xfe, bytes_[3], bytes_[4], bytes_[5]};
+  const std::array<uint8_t, 16> out{
+      0xfe,      0x80,      0,    0,    0,         0,         0,        0, static_cast<uint8_t>(bytes_[0] ^ 2),
+      bytes_[1], bytes_[2], 0xff, 0xfe, bytes_[3], bytes_[4], bytes_[5]};
   return Address::from_bytes(Family::v6, out.data());
 }
 

@@ -85,6 +85,14 @@ class Prefix {
   int length_ = 0;
 };
 
+// Addresses of one family, both ends included: "203.0.113.4-203.0.113.7", or one alone.
+struct AddressRange {
+  Address first, last;
+  static Result<AddressRange> parse(std::string_view text);
+  std::string to_string() const;
+  bool operator==(const AddressRange&) const = default;
+};
+
 // An address with the length of the network it lives in, as interfaces carry it: "10.1.2.3/24". Host bits allowed.
 struct InterfaceAddress {
   Address address;

@@ -76,8 +76,27 @@ Status create(Kernel& host, const Netns& container, const Spec& spec) {
   return make_error(Code::exists, "interface " + spec.ifname + " exists already in the container's network namespace");
 }
 
+Status limit_bandwidth(Kernel& host, const Spec& spec, int index) {
+  if (spec.bandwidth == model::Bandwidth{}) return {};
+  unique_fd policer;
+  if (spec.bandwidth.egress) {
+    auto loaded = netlink::load_policer(in_bytes(spec.bandwidth.egress));
+    if (!loaded) return std::move(loaded).error();
+    policer = *std::move(loaded);
+  }
+  const auto requests = bandwidth_requests(spec, index, policer.get());
+  auto failures = host.apply(requests);
+  if (!failures) return std::move(failures).error();
+  for (netlink::Failure& failure : *failures) {
+    const bool is_there = failure.error.sys == EEXIST && std::holds_alternative<netlink::AddClassifier>(requests[failure.index]);
+    if (!is_there) return std::move(failure.error);
+  }
+  return {};
+}
+
 Status configure_host(Kernel& host, const Spec& spec, int index) {
   if (auto set = set_ipv6(spec.host_ifname, has_family(spec.addresses, Family::v6)); !set) return set;
+  if (auto limited = limit_bandwidth(host, spec, index); !limited) return limited;
   const auto requests = host_requests(spec, index);
   auto failures = host.apply(requests);
   if (!failures) return std::move(failures).error();

@@ -78,6 +78,21 @@ Status check_link(const netlink::Link& link, const Spec& spec, const std::string
   return {};
 }
 
+// Bounds that nobody asked for are somebody else's business.
+Status check_bandwidth(Kernel& host, const Spec& spec, int index) {
+  if (spec.bandwidth == model::Bandwidth{}) return {};
+  auto bounds = host.traffic_bounds(index);
+  if (!bounds) return std::move(bounds).error();
+  const auto wrong = [&](const char* direction, bool there) {
+    std::string text = std::string("the limit of what the container ") + direction + ", on " + on_host(spec) + ", is ";
+    return there ? differs(text + "another") : missing(text + "missing");
+  };
+  const netlink::TokenBucket in = in_bytes(spec.bandwidth.ingress), out = in_bytes(spec.bandwidth.egress);
+  if (in.rate != 0 && bounds->outgoing_rate != in.rate) return wrong("receives", bounds->outgoing_rate.has_value());
+  if (out.rate != 0 && bounds->incoming != out) return wrong("sends", bounds->incoming.has_value());
+  return {};
+}
+
 Result<int> check_host(Kernel& host, const Spec& spec, Differences& found) {
   auto link = host.link(spec.host_ifname);
   if (!link) {
@@ -104,6 +119,7 @@ Result<int> check_host(Kernel& host, const Spec& spec, Differences& found) {
   Status noted = found.note(check_setting(check_sysctl(conf + "/rp_filter", "1")));
   if (noted) noted = found.note(check_setting(check_sysctl(conf + "/forwarding", "1")));
   if (noted) noted = found.note(check_setting(check_ipv6(spec.host_ifname, has_family(spec.addresses, Family::v6))));
+  if (noted) noted = found.note(check_bandwidth(host, spec, link->index));
   if (!noted) return std::move(noted).error();
   return link->index;
 }

@@ -37,6 +37,7 @@ struct Spec {
   std::vector<Address> addresses;  // at least one
   bool forwarding = false;         // net.ipv{4,6} forwarding inside the container
   std::vector<Prefix> routes;      // via the gateway; empty: default routes of the families of `addresses`
+  model::Bandwidth bandwidth;      // kept on the host side, where the container cannot reach it
 };
 
 struct Attached {

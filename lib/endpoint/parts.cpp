@@ -52,6 +52,21 @@ std::vector<netlink::Request> host_requests(const Spec& spec, int index) {
   return out;
 }
 
+netlink::TokenBucket in_bytes(const model::Bucket& bucket) { return {bucket.rate / 8, bucket.burst / 8}; }
+
+std::vector<netlink::Request> bandwidth_requests(const Spec& spec, int index, int policer) {
+  std::vector<netlink::Request> out;
+  // What the container receives leaves by the host's side, and the other way round.
+  if (spec.bandwidth.ingress) {
+    out.emplace_back(netlink::ShapeOutgoing{.index = index, .bucket = in_bytes(spec.bandwidth.ingress)});
+  }
+  if (spec.bandwidth.egress) {
+    out.emplace_back(netlink::AddClassifier{index});
+    out.emplace_back(netlink::PoliceIncoming{.index = index, .bucket = in_bytes(spec.bandwidth.egress), .program = policer});
+  }
+  return out;
+}
+
 std::vector<netlink::Request> container_requests(const Spec& spec, int index) {
   std::vector<netlink::Request> out;
   out.reserve(8 + spec.addresses.size());

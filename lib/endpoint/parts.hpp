@@ -9,6 +9,9 @@ namespace firn::endpoint {
 
 // Order matters: the link comes up before routes go through it. EEXIST of an address: it has been there already.
 std::vector<netlink::Request> host_requests(const Spec& spec, int index);
+// Before the link comes up. `policer`: of load_policer(), where spec.bandwidth.egress asks for one.
+std::vector<netlink::Request> bandwidth_requests(const Spec& spec, int index, int policer);
+netlink::TokenBucket in_bytes(const model::Bucket& bucket);
 // AddRoute rather than ReplaceRoute: EEXIST tells that the container has another default route.
 std::vector<netlink::Request> container_requests(const Spec& spec, int index);
 std::vector<netlink::Request> policy_requests(const Spec& spec, const Attached& attached, int index);

@@ -72,6 +72,85 @@ std::string queue_text(const std::vector<FreeRun>& runs) {
   return out;
 }
 
+// Only what nat_exclude and nat_source say of another family, or without nat, is judged elsewhere (ipam/pools.hpp).
+void read_nat(Fields& fields, const json::Value& root, Pool& pool) {
+  pool.nat = fields.flag_or("nat", false);
+  for (const json::Value& item : fields.list("nat_exclude")) {
+    auto text = item.string();
+    auto prefix = text ? Prefix::parse(*text) : Result<Prefix>(std::move(text).error());
+    if (prefix) pool.nat_exclude.push_back(*prefix);
+    else fields.fail(item.error(prefix.error().message));
+  }
+  if (!root["nat_source"].present()) return;
+  auto range = AddressRange::parse(fields.text("nat_source"));
+  if (range) pool.nat_source = *range;
+  else fields.fail(root["nat_source"].error(range.error().message));
+}
+
+void write_ports(json::Writer& w, const std::vector<PublishedPort>& ports) {
+  if (ports.empty()) return;
+  w.key("ports").begin_array();
+  for (const PublishedPort& port : ports) {
+    w.begin_object().field("protocol", transport_name(port.protocol));
+    if (port.host_address) w.field("host_address", port.host_address->to_string());
+    w.field("host_port", port.host_port).field("container_port", port.container_port).end_object();
+  }
+  w.end_array();
+}
+
+Result<PublishedPort> read_port(const json::Value& item) {
+  PublishedPort out;
+  auto protocol = item["protocol"].string();
+  if (!protocol) return std::move(protocol).error();
+  auto number = parse_transport(*protocol);
+  if (!number) return item["protocol"].error(number.error().message);
+  out.protocol = *number;
+  if (item["host_address"].present()) {
+    auto text = item["host_address"].string();
+    if (!text) return std::move(text).error();
+    auto address = Address::parse(*text);
+    if (!address) return item["host_address"].error(address.error().message);
+    out.host_address = *address;
+  }
+  auto host = item["host_port"].integer(1, 65535);
+  if (!host) return std::move(host).error();
+  auto container = item["container_port"].integer(1, 65535);
+  if (!container) return std::move(container).error();
+  out.host_port = static_cast<uint16_t>(*host);
+  out.container_port = static_cast<uint16_t>(*container);
+  return out;
+}
+
+std::vector<PublishedPort> read_ports(Fields& fields) {
+  std::vector<PublishedPort> out;
+  for (const json::Value& item : fields.list("ports")) {
+    auto port = read_port(item);
+    if (port) out.push_back(*port);
+    else fields.fail(std::move(port).error());
+    require(fields, out.size() <= most_published_ports, "/ports: has more than 1024 ports");
+    if (out.size() > most_published_ports) return {};
+  }
+  if (auto sound = check_ports(out); !sound) fields.fail(make_error(Code::invalid, "/ports: " + sound.error().message));
+  return out;
+}
+
+void write_bucket(json::Writer& w, std::string_view name, const Bucket& bucket) {
+  if (bucket) w.key(name).begin_object().field("rate", bucket.rate).field("burst", bucket.burst).end_object();
+}
+
+Bucket read_bucket(Fields& fields, const json::Value& value) {
+  if (!value.present()) return {};
+  auto rate = value["rate"].integer(0, INT64_MAX);
+  auto burst = value["burst"].integer(0, INT64_MAX);
+  if (!rate || !burst) {
+    fields.fail(std::move(rate ? burst : rate).error());
+    return {};
+  }
+  const Bucket out{static_cast<uint64_t>(*rate), static_cast<uint64_t>(*burst)};
+  if (auto sound = check_bucket(out); !sound) fields.fail(value.error(sound.error().message));
+  return out;
+}
+
 }  // namespace
 
 std::string_view to_string(Use use) { return use == Use::routed ? "routed" : "bridged"; }
@@ -109,6 +188,14 @@ std::string encode(const Pool& pool) {
   if (pool.cross_subnet) w.field("cross_subnet", true);
   if (!pool.advertise) w.field("advertise", false);
   if (pool.strict) w.field("strict", true);
+  if (pool.status_when_low) w.field("status_when_low", true);
+  if (pool.nat) w.field("nat", true);
+  if (!pool.nat_exclude.empty()) {
+    w.key("nat_exclude").begin_array();
+    for (const Prefix& prefix : pool.nat_exclude) w.value(prefix.to_string());
+    w.end_array();
+  }
+  if (pool.nat_source) w.field("nat_source", pool.nat_source->to_string());
   if (pool.shrinking_to) w.field("shrinking_to", pool.shrinking_to->to_string());
   if (!pool.moving_from.empty()) {
     w.key("moving_from").begin_array();
@@ -135,6 +222,8 @@ Result<Pool> decode_pool(Source source) {
     pool.cross_subnet = f.flag_or("cross_subnet", false);
     pool.advertise = f.flag_or("advertise", true);
     pool.strict = f.flag_or("strict", false);
+    pool.status_when_low = f.flag_or("status_when_low", false);
+    read_nat(f, root, pool);
     if (root["shrinking_to"].present()) {
       pool.shrinking_to = f.prefix("shrinking_to");
       require(f, pool.cidr.contains(*pool.shrinking_to), "/shrinking_to: is not inside /cidr");
@@ -243,6 +332,9 @@ std::string encode(const Endpoint& e) {
   w.field_if("pod_namespace", e.pod_namespace).field_if("pod_name", e.pod_name).field_if("pod_uid", e.pod_uid);
   write_texts(w, "labels", e.labels);
   write_texts(w, "annotations", e.annotations);
+  write_ports(w, e.ports);
+  write_bucket(w, "ingress_limit", e.bandwidth.ingress);
+  write_bucket(w, "egress_limit", e.bandwidth.egress);
   return std::move(w.end_object()).take();
 }
 
@@ -270,6 +362,9 @@ Result<Endpoint> decode_endpoint(Source source) {
     e.pod_uid = f.text_or_empty("pod_uid");
     e.labels = f.texts("labels");
     e.annotations = f.texts("annotations");
+    e.ports = read_ports(f);
+    e.bandwidth.ingress = read_bucket(f, root["ingress_limit"]);
+    e.bandwidth.egress = read_bucket(f, root["egress_limit"]);
     require_name(f, check_cni_name("/network:", e.network));
     require_name(f, check_cni_name("/container_id:", e.container_id));
     if (auto name = IfName::parse(e.ifname); !name) f.fail(name.error());

@@ -78,4 +78,45 @@ Result<BgpStatus> decode_bgp_status(Source source) {
   });
 }
 
+std::string encode(const DrainReport& report) {
+  json::Writer w = begin_record();
+  w.field("node", report.node);
+  w.key("left").begin_array();
+  for (const auto& [node, since] : report.left) w.begin_object().field("node", node).field("since", since).end_object();
+  w.end_array();
+  if (report.own) {
+    w.field("since", report.own->since).field("withdrawn", report.own->withdrawn);
+    write_strings(w, "moved", report.own->moved);
+    write_strings(w, "awaited", report.own->awaited);
+    write_strings(w, "unasked", report.own->unasked);
+  }
+  return std::move(w.end_object()).take();
+}
+
+Result<DrainReport> decode_drain_report(Source source) {
+  return decode_text(source, [](const json::Value& root) {
+    Fields f(root);
+    DrainReport out;
+    out.node = f.text("node");
+    require_name(f, check_object_name("/node:", out.node));
+    for (const json::Value& item : f.list("left")) {
+      auto node = item["node"].string();
+      auto since = item["since"].integer(0, max_time);
+      if (!node || !since) {
+        f.fail(node ? std::move(since).error() : std::move(node).error());
+        break;
+      }
+      out.left[*std::move(node)] = *since;
+    }
+    DrainReport::Own own;
+    own.since = f.number_or("since", -1, 0, max_time);
+    own.withdrawn = f.flag_or("withdrawn", false);
+    own.moved = f.strings("moved");
+    own.awaited = f.strings("awaited");
+    own.unasked = f.strings("unasked");
+    if (own.since >= 0) out.own = std::move(own);
+    return f.finish(std::move(out));
+  });
+}
+
 }  // namespace firn::model

@@ -1,8 +1,10 @@
-// What a host tells the cluster of its BGP sessions, for `firnctl bgp status` of all hosts. Key: status/bgp/NODE, docs/bgp.md.
-// Bounded: at most 256 sessions, those that are not established first. Pure; thread safety: plain values.
+// What a host tells the cluster of its BGP sessions, for `firnctl bgp status` of all hosts (key: status/bgp/NODE; at most 256
+// sessions, those that are not established first), and of drains. docs/bgp.md. Pure; thread safety: plain values.
 #pragma once
 
 #include <cstdint>
+#include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -41,7 +43,26 @@ struct BgpStatus {
   bool operator==(const BgpStatus&) const = default;
 };
 
+// What a host says of drains (Node::drain), which it tells apart by their `since`. Key: status/drain/NODE.
+struct DrainReport {
+  // Of its own.
+  struct Own {
+    int64_t since = 0;
+    bool withdrawn = false;            // nothing is announced any more, and will not be until this drain is over
+    std::vector<std::string> moved;    // hosts that say in their `left` that they have left this one
+    std::vector<std::string> awaited;  // that do not say so, yet or in time
+    std::vector<std::string> unasked;  // peers that are no hosts of the cluster
+    bool operator==(const Own&) const = default;
+  };
+  std::string node;
+  std::map<std::string, int64_t> left;  // nodes of which this host has no route that it would prefer to another's, by their drain
+  std::optional<Own> own;
+  bool operator==(const DrainReport&) const = default;
+};
+
 std::string encode(const BgpStatus&);
+std::string encode(const DrainReport&);
 Result<BgpStatus> decode_bgp_status(Source);
+Result<DrainReport> decode_drain_report(Source);
 
 }  // namespace firn::model

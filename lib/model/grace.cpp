@@ -39,7 +39,7 @@ Result<Promise> decode_promise(Source source) {
 
 namespace keys {
 
-std::string promise(std::string_view node) { return std::string("promise/").append(node); }
+std::string promise(std::string_view node) { return std::string(promises).append(node); }
 
 }  // namespace keys
 }  // namespace firn::model

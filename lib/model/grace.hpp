@@ -32,6 +32,7 @@ Result<Promise> decode_promise(Source);
 
 namespace keys {
 inline constexpr std::string_view settings = "settings";
+inline constexpr std::string_view promises = "promise/";
 std::string promise(std::string_view node);
 }  // namespace keys
 

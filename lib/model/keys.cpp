@@ -51,11 +51,13 @@ std::string bgp_community(std::string_view name) { return join(bgp_communities, 
 std::string bgp_prefix(const Prefix& cidr) { return join(bgp_prefixes, prefix_key(cidr)); }
 std::string bgp_ready(std::string_view node) { return join(bgp_readies, node); }
 std::string bgp_status(std::string_view node) { return join(bgp_statuses, node); }
+std::string drain_report(std::string_view node) { return join(drain_reports, node); }
 
 std::string blocks_of(Use use, std::string_view pool) { return block_key(blocks, use, pool); }
 std::string block(Use use, std::string_view pool, const Prefix& prefix) { return blocks_of(use, pool) + prefix_key(prefix); }
 std::string available_of(Use use, std::string_view pool) { return block_key("available/", use, pool); }
 std::string available(Use use, std::string_view pool, const Prefix& prefix) { return available_of(use, pool) + prefix_key(prefix); }
+std::string low(Use use, std::string_view pool) { return std::string(lows).append(to_string(use)).append("/").append(pool); }
 std::string returned_block(const Prefix& prefix) { return join(returned, prefix_key(prefix)); }
 std::string lease(const Address& address) { return join(leases, address_key(address)); }
 std::string endpoint(std::string_view handle) { return join(endpoints, handle); }

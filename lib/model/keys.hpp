@@ -28,6 +28,7 @@ inline constexpr std::string_view bgp_readies = "bgp/ready/";
 inline constexpr std::string_view bgp_settings = "bgp/settings";
 inline constexpr std::string_view bgp_topology = "bgp/topology";
 inline constexpr std::string_view bgp_statuses = "status/bgp/";
+inline constexpr std::string_view drain_reports = "status/drain/";
 std::string pool(std::string_view name);
 std::string reservation(const Prefix& cidr);
 std::string claim(std::string_view pool, const Prefix& prefix);
@@ -46,6 +47,7 @@ std::string bgp_community(std::string_view name);
 std::string bgp_prefix(const Prefix& cidr);
 std::string bgp_ready(std::string_view node);
 std::string bgp_status(std::string_view node);
+std::string drain_report(std::string_view node);
 
 // Node store. pool/ and reservation/ are copies of the cluster's, plus node-only pools.
 inline constexpr std::string_view node_identity = "self";  // value: the node's name; absent before `firnctl init`
@@ -60,6 +62,8 @@ inline constexpr std::string_view endpoints = "endpoint/";
 inline constexpr std::string_view ownership = "ownership";
 inline constexpr std::string_view returned = "returned/";  // blocks on their way back to the cluster
 std::string returned_block(const Prefix& prefix);
+inline constexpr std::string_view lows = "low/";  // pools of which no further block is to be had
+std::string low(Use use, std::string_view pool);
 // Present while firn-routed keeps policy in this host's kernel: without it a new container has no verdict and is shut.
 inline constexpr std::string_view policy_active = "policy/active";
 std::string block(Use use, std::string_view pool, const Prefix& prefix);

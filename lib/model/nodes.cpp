@@ -78,7 +78,9 @@ Result<Lost> decode_lost(Source source) {
 
 std::string encode(const Fence& fence) {
   json::Writer w = begin_record();
-  return std::move(w.field("from", fence.from).field("why", fence.why).end_object()).take();
+  w.field("from", fence.from).field("why", fence.why);
+  if (!fence.boot_id.empty()) w.field("beat", fence.beat).field("boot_id", fence.boot_id).field("boot_from", fence.boot_from);
+  return std::move(w.end_object()).take();
 }
 
 Result<Fence> decode_fence(Source source) {
@@ -87,6 +89,9 @@ Result<Fence> decode_fence(Source source) {
     Fence fence;
     fence.from = f.number("from", 0, max_time);
     fence.why = f.text("why");
+    fence.boot_id = f.text_or_empty("boot_id");
+    fence.beat = f.number_or("beat", 0, 0, max_time);
+    fence.boot_from = f.number_or("boot_from", 0, 0, max_time);
     return f.finish(std::move(fence));
   });
 }

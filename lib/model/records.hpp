@@ -13,6 +13,7 @@
 
 #include "lib/addr/addr.hpp"
 #include "lib/base/result.hpp"
+#include "lib/model/ports.hpp"
 
 namespace firn::model {
 
@@ -44,6 +45,11 @@ struct Pool {
   bool cross_subnet = false;  // vxlan: encapsulate only where there is no shared layer 2
   bool advertise = true;      // blocks are announced over BGP
   bool strict = false;        // a host never borrows an address of another host's block
+  bool status_when_low = false;               // CNI STATUS fails on a host that has no spare block of it and can claim none
+  // Its containers leave the cluster as their host: what goes to addresses that are neither of a pool nor of a node.
+  bool nat = false;
+  std::vector<Prefix> nat_exclude = {};                // outside as well, but reached by the container's own address
+  std::optional<AddressRange> nat_source = std::nullopt;  // addresses of the host to leave by; absent: that of the way out
   std::optional<Prefix> shrinking_to = {};    // the part that stays: outside of it nothing is leased or claimed any more
   std::vector<std::string> moving_from = {};  // claims inside `cidr` are still under these pools' names: no new ones meanwhile
   int overhead = 0;           // in the node store's copy alone: bytes that a packet may grow by between hosts
@@ -117,6 +123,8 @@ struct Endpoint {
   int64_t created_at = 0;
   std::string pod_namespace, pod_name, pod_uid;
   std::map<std::string, std::string> labels, annotations;
+  std::vector<PublishedPort> ports;
+  Bandwidth bandwidth;
   bool operator==(const Endpoint&) const = default;
 };
 std::string handle_of(std::string_view network, std::string_view container_id, std::string_view ifname);
@@ -169,10 +177,14 @@ struct Lost {
   bool operator==(const Lost&) const = default;
 };
 
-// Node store, key: fence. From that time on (0: now) nothing is leased from the cluster's pools on this host.
+// Node store, key: fence. From that time on (0: now) nothing is leased from the cluster's pools on this host. One that a beat set
+// has the time of that beat and what the other clock (Clock::boot_seconds, in that boot) says when it comes.
 struct Fence {
   int64_t from = 0;
   std::string why;
+  int64_t beat = 0;
+  std::string boot_id = {};
+  int64_t boot_from = 0;
   bool operator==(const Fence&) const = default;
 };
 

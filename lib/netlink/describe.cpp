@@ -46,6 +46,8 @@ std::string text(const Rule& r) {
   return "rule from " + r.from.to_string() + " lookup " + number(r.table) + " priority " + number(r.priority);
 }
 
+std::string text(const TokenBucket& b) { return number(b.rate) + " bytes/s, burst " + number(b.burst) + " bytes"; }
+
 struct Describe {
   std::string operator()(const CreateVeth& r) const {
     std::string out = "create veth " + r.name + " with peer " + r.peer_name;
@@ -77,6 +79,13 @@ struct Describe {
   std::string operator()(const ReplaceNeighbour& r) const { return "replace " + text(r.neighbour); }
   std::string operator()(const RemoveNeighbour& r) const { return "remove " + text(r.neighbour); }
   std::string operator()(const ReplaceForward& r) const { return "replace " + text(r.forward); }
+  std::string operator()(const ShapeOutgoing& r) const {
+    return "shape what leaves by link " + std::to_string(r.index) + " to " + text(r.bucket);
+  }
+  std::string operator()(const AddClassifier& r) const { return "add clsact to link " + std::to_string(r.index); }
+  std::string operator()(const PoliceIncoming& r) const {
+    return "police what comes in by link " + std::to_string(r.index) + " to " + text(r.bucket);
+  }
   std::string operator()(const RemoveForward& r) const { return "remove " + text(r.forward); }
   std::string operator()(const AddRule& r) const { return "add " + text(r.rule); }
   std::string operator()(const RemoveRule& r) const { return "remove " + text(r.rule); }
@@ -87,7 +96,8 @@ struct Describe {
 std::string describe(const Request& request) { return std::visit(Describe{}, request); }
 
 Route normalise(Route route) {
-  const bool discards = route.type == RouteType::blackhole || route.type == RouteType::unreachable || route.type == RouteType::prohibit;
+  const bool discards =
+      route.type == RouteType::blackhole || route.type == RouteType::unreachable || route.type == RouteType::prohibit;
   if (discards) {
     // IPv6 keeps such a route on the loopback device and shows it there; IPv4 refuses a device.
     route.oif = 0;

@@ -4,8 +4,8 @@
 #include <linux/ip.h>
 #include <linux/neighbour.h>
 #include <linux/veth.h>
-#include <netinet/in.h>
 #include <net/if.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 
 #include "lib/netlink/message.hpp"
@@ -161,7 +161,9 @@ Status put_address(Encoder& out, uint16_t type, uint16_t flags, const LinkAddres
   return {};
 }
 
-Status put(Encoder& out, const AddAddress& r) { return put_address(out, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, r.address, r.no_dad); }
+Status put(Encoder& out, const AddAddress& r) {
+  return put_address(out, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, r.address, r.no_dad);
+}
 Status put(Encoder& out, const RemoveAddress& r) { return put_address(out, RTM_DELADDR, 0, r.address, false); }
 
 void put_gateway(Encoder& out, const Route& r) {
@@ -245,7 +247,9 @@ Status put_forward(Encoder& out, uint16_t type, uint16_t flags, const Forward& f
   return {};
 }
 
-Status put(Encoder& out, const ReplaceForward& r) { return put_forward(out, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, r.forward); }
+Status put(Encoder& out, const ReplaceForward& r) {
+  return put_forward(out, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, r.forward);
+}
 Status put(Encoder& out, const RemoveForward& r) { return put_forward(out, RTM_DELNEIGH, 0, r.forward); }
 
 Status put_rule(Encoder& out, uint16_t type, uint16_t flags, const Rule& r) {
@@ -265,6 +269,33 @@ Status put_rule(Encoder& out, uint16_t type, uint16_t flags, const Rule& r) {
 
 Status put(Encoder& out, const AddRule& r) { return put_rule(out, RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, r.rule); }
 Status put(Encoder& out, const RemoveRule& r) { return put_rule(out, RTM_DELRULE, 0, r.rule); }
+
+Status check_bucket(int index, const TokenBucket& bucket) {
+  if (auto status = check_index(index); !status.ok()) return status;
+  if (bucket.rate == 0 || bucket.burst == 0) return bad("a bound of traffic needs a rate and a burst");
+  return {};
+}
+
+Status put(Encoder& out, const ShapeOutgoing& r) {
+  if (auto status = check_bucket(r.index, r.bucket); !status.ok()) return status;
+  out.begin(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_REPLACE, shaper_place(r.index));
+  put_shaper(out, r.bucket);
+  return {};
+}
+
+Status put(Encoder& out, const AddClassifier& r) {
+  if (auto status = check_index(r.index); !status.ok()) return status;
+  out.begin(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL, classifier_place(r.index));
+  out.put_string(TCA_KIND, "clsact");
+  return {};
+}
+
+Status put(Encoder& out, const PoliceIncoming& r) {
+  if (auto status = check_bucket(r.index, r.bucket); !status.ok()) return status;
+  out.begin(RTM_NEWTFILTER, NLM_F_CREATE, policer_place(r.index));
+  put_policer(out, r.bucket, r.program);
+  return {};
+}
 
 }  // namespace
 

@@ -35,11 +35,12 @@ class Kernel {
   virtual Result<int> index_of(const std::string& name) = 0;
   // Dumps. An interrupted dump (NLM_F_DUMP_INTR) is repeated up to 5 times, then Code::interrupted.
   virtual Result<std::vector<Link>> links() = 0;
-  virtual Result<std::vector<LinkAddress>> addresses(int index) = 0;  // 0: all links
+  virtual Result<std::vector<LinkAddress>> addresses(int index) = 0;         // 0: all links
   virtual Result<std::vector<Route>> routes(const RouteFilter& filter) = 0;  // filtered by the kernel (strict dump)
-  virtual Result<std::vector<Neighbour>> neighbours(int index) = 0;  // permanent entries; 0: all links
-  virtual Result<std::vector<Forward>> forwards(int index) = 0;  // of one vxlan link, learned ones as well
-  virtual Result<std::vector<Rule>> rules(Family family) = 0;        // policy rules with our protocol number
+  virtual Result<std::vector<Neighbour>> neighbours(int index) = 0;          // permanent entries; 0: all links
+  virtual Result<std::vector<Forward>> forwards(int index) = 0;              // of one vxlan link, learned ones as well
+  virtual Result<std::vector<Rule>> rules(Family family) = 0;                // policy rules with our protocol number
+  virtual Result<TrafficBounds> traffic_bounds(int index) = 0;  // those that ShapeOutgoing and PoliceIncoming have made
   // Longest-prefix lookup, "ip route get fibmatch": the table's entry. not_found when unreachable, blackholed or prohibited.
   // `through`: a link that it must go through or, for a local address, belong to; 0: any.
   virtual Result<Route> lookup(const Address& destination, int through) = 0;
@@ -50,6 +51,9 @@ class Kernel {
 Status all_done(Result<std::vector<Failure>> outcome);
 
 Result<std::unique_ptr<Kernel>> open_kernel();
+
+// The program behind PoliceIncoming, with a bucket of its own that is full at first. Needs CAP_BPF or CAP_SYS_ADMIN.
+Result<unique_fd> load_policer(const TokenBucket& bucket);
 
 // Network namespaces ---------------------------------------------------------------------------------------------------
 struct Netns {

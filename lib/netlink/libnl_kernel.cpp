@@ -24,6 +24,12 @@ constexpr int dump_attempts = 5;
 
 std::string_view hint_for(const Request& request, int err) {
   if (err == EPERM) return "; CAP_NET_ADMIN in the network namespace is needed";
+  // The kernel says ENOENT of a queueing discipline or a classifier that it does not have, and cannot load.
+  if (err == ENOENT || err == EOPNOTSUPP) {
+    if (std::holds_alternative<ShapeOutgoing>(request)) return "; the kernel needs CONFIG_NET_SCH_TBF (module sch_tbf)";
+    if (std::holds_alternative<AddClassifier>(request)) return "; the kernel needs CONFIG_NET_SCH_INGRESS (module sch_ingress)";
+    if (std::holds_alternative<PoliceIncoming>(request)) return "; the kernel needs CONFIG_NET_CLS_BPF (module cls_bpf)";
+  }
   if (err != EOPNOTSUPP && err != EAFNOSUPPORT && err != ENOTSUP) return "";
   if (std::holds_alternative<CreateVeth>(request)) {
     return "; the kernel has no veth driver: load the module 'veth' or build the kernel with CONFIG_VETH";
@@ -61,12 +67,16 @@ class LibnlKernel final : public Kernel {
   Result<std::vector<Neighbour>> neighbours(int index) override;
   Result<std::vector<Forward>> forwards(int index) override;
   Result<std::vector<Rule>> rules(Family family) override;
+  Result<TrafficBounds> traffic_bounds(int index) override;
   using Kernel::lookup;
   Result<Route> lookup(const Address& destination, int through) override;
 
  private:
   Status flush(std::span<const Request> requests, std::vector<Failure>& failures);
   Result<Link> one_link(const std::string& what);
+  // Sends the encoder's message and decodes what comes before the acknowledgement; nothing: there is no such object.
+  template <class Decode>
+  auto one(const std::string& what, Decode decode) -> Result<decltype(decode(nullptr))>;
   // Sends the encoder's message as a dump; hands each answer to `take`. `clear` empties what an interrupted dump has left.
   template <class Take, class Clear>
   Status dump(std::string_view what, Take take, Clear clear);
@@ -339,6 +349,46 @@ Result<std::vector<Rule>> LibnlKernel::rules(Family family) {
       },
       [&] { out.clear(); });
   if (!status.ok()) return std::move(status).error();
+  return out;
+}
+
+// Queueing disciplines answer to NLM_F_ECHO alone, and those that the kernel hides to nothing but NLM_F_ACK.
+template <class Decode>
+auto LibnlKernel::one(const std::string& what, Decode decode) -> Result<decltype(decode(nullptr))> {
+  const uint32_t sequence = socket_.next_sequence();
+  if (auto status = socket_.send(stamp(NLM_F_ECHO | NLM_F_ACK, sequence)); !status.ok()) {
+    return std::move(status).error().context(what);
+  }
+  decltype(decode(nullptr)) out;
+  std::optional<Answer> end;
+  while (!end) {
+    auto datagram = socket_.receive(large_buffer(), std::chrono::steady_clock::now() + Socket::deadline);
+    if (!datagram) return std::move(datagram).error().context(what);
+    for_each_message(*datagram, [&](const nlmsghdr* message) {
+      if (message->nlmsg_seq != sequence) return true;
+      if (message->nlmsg_type == NLMSG_ERROR) end = decode_answer(message);
+      else out = decode(message);
+      return !end;
+    });
+  }
+  // EINVAL: there is no clsact in which a filter could be.
+  if (end->err != 0 && end->err != ENOENT && end->err != EINVAL) return answer_error(what, *end, "");
+  return out;
+}
+
+Result<TrafficBounds> LibnlKernel::traffic_bounds(int index) {
+  if (index <= 0) return make_error(Code::invalid, "reading the bounds of traffic: the link's index is missing");
+  const std::string what = "bounds of traffic of link " + std::to_string(index);
+  TrafficBounds out;
+  encoder_.begin(RTM_GETQDISC, 0, shaper_place(index));
+  auto shaper = one(what, &decode_shaper);
+  if (!shaper) return std::move(shaper).error();
+  out.outgoing_rate = *shaper;
+  encoder_.begin(RTM_GETTFILTER, 0, policer_place(index));
+  encoder_.put_string(TCA_KIND, "bpf");
+  auto policer = one(what, &decode_policer);
+  if (!policer) return std::move(policer).error();
+  out.incoming = *policer;
   return out;
 }
 

@@ -63,8 +63,12 @@ class Encoder {
 template <int Max>
 class Attributes {
  public:
-  Attributes(const nlmsghdr* message, size_t header) { nlmsg_parse(const_cast<nlmsghdr*>(message), static_cast<int>(header), table_.data(), Max, nullptr); }  // NOLINT
-  explicit Attributes(const nlattr* nested) { nla_parse_nested(table_.data(), Max, const_cast<nlattr*>(nested), nullptr); }  // NOLINT
+  Attributes(const nlmsghdr* message, size_t header) {
+    nlmsg_parse(const_cast<nlmsghdr*>(message), static_cast<int>(header), table_.data(), Max, nullptr);
+  }  // NOLINT
+  explicit Attributes(const nlattr* nested) {
+    nla_parse_nested(table_.data(), Max, const_cast<nlattr*>(nested), nullptr);
+  }  // NOLINT
   const nlattr* raw(int type) const { return table_[static_cast<size_t>(type)]; }
   template <class T>
   std::optional<T> number(int type) const {
@@ -107,6 +111,15 @@ std::optional<LinkAddress> decode_address(const nlmsghdr* message);
 std::optional<Route> decode_route(const nlmsghdr* message);
 std::optional<Neighbour> decode_neighbour(const nlmsghdr* message);
 std::optional<Forward> decode_forward(const nlmsghdr* message);
+// traffic.cpp
+tcmsg shaper_place(int index);
+tcmsg classifier_place(int index);
+tcmsg policer_place(int index);
+void put_shaper(Encoder& out, const TokenBucket& bucket);
+void put_policer(Encoder& out, const TokenBucket& bucket, int program);
+// Of one link: an answer to RTM_GETQDISC of its root, and to RTM_GETTFILTER of our filter. What is not ours is absent.
+std::optional<uint64_t> decode_shaper(const nlmsghdr* message);
+std::optional<TokenBucket> decode_policer(const nlmsghdr* message);
 std::optional<Rule> decode_rule(const nlmsghdr* message);
 std::optional<Event> decode_event(const nlmsghdr* message);
 // The errno and the text of the kernel's extended acknowledgement, of an NLMSG_ERROR or NLMSG_DONE.

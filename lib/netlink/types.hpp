@@ -38,7 +38,7 @@ struct Link {
   bool up = false;       // IFF_UP
   bool running = false;  // carrier, and the kernel acts on it: IFF_LOWER_UP and IF_OPER_UP (never so for kinds without a carrier)
   uint32_t group = 0;
-  int peer_index = 0;    // IFLA_LINK: the other end of a veth, in its own namespace
+  int peer_index = 0;  // IFLA_LINK: the other end of a veth, in its own namespace
   std::string alias;
   std::optional<Vxlan> vxlan = std::nullopt;  // of kind "vxlan"
   bool operator==(const Link&) const = default;
@@ -55,16 +55,16 @@ enum class RouteType : uint8_t { unicast = 1, local = 2, blackhole = 6, unreacha
 struct Route {
   Prefix destination;
   RouteType type = RouteType::unicast;
-  int oif = 0;                     // 0 for blackhole
+  int oif = 0;  // 0 for blackhole
   std::optional<Address> gateway = std::nullopt;
   bool onlink = false;
   uint8_t protocol = route_protocol;
-  uint8_t scope = 0;               // RT_SCOPE_*: 0 global, 253 link; IPv6 ignores it
-  uint32_t table = 254;            // main
-  uint32_t metric = 0;             // 0: kernel's default (IPv6 shows 1024, which list normalises to 0)
+  uint8_t scope = 0;                             // RT_SCOPE_*: 0 global, 253 link; IPv6 ignores it
+  uint32_t table = 254;                          // main
+  uint32_t metric = 0;                           // 0: kernel's default (IPv6 shows 1024, which list normalises to 0)
   std::optional<Address> source = std::nullopt;  // RTA_PREFSRC
   int mtu = 0;
-  bool multipath = false;          // only in lists: several next hops, of which the first is shown; apply() refuses it
+  bool multipath = false;  // only in lists: several next hops, of which the first is shown; apply() refuses it
   bool operator==(const Route&) const = default;
 };
 // The form in which routes() and events show a route that was written like this; compare normalised values only.
@@ -124,25 +124,81 @@ struct SetLink {
   std::optional<bool> ipv4_forwarding = std::nullopt;     // net.ipv4.conf.IF.forwarding, by IFLA_AF_SPEC
   std::optional<std::string> alias = std::nullopt;        // at most 255 bytes; the kernel ignores an alias given at creation
 };
-struct DeleteLink { int index = 0; std::string name = {}; };  // ip link del; by name where there is no index
-struct DeleteGroup { uint32_t group = dead_group; };  // ip link del group N: all in one grace period; ENODEV when it is empty
-struct AddAddress { LinkAddress address; bool no_dad = true; };  // ip addr add ... nodad
-struct RemoveAddress { LinkAddress address; };
-struct AddRoute { Route route; };      // ip route add: EEXIST when the destination has a route
+struct DeleteLink {
+  int index = 0;
+  std::string name = {};
+};  // ip link del; by name where there is no index
+struct DeleteGroup {
+  uint32_t group = dead_group;
+};  // ip link del group N: all in one grace period; ENODEV when it is empty
+struct AddAddress {
+  LinkAddress address;
+  bool no_dad = true;
+};  // ip addr add ... nodad
+struct RemoveAddress {
+  LinkAddress address;
+};
+struct AddRoute {
+  Route route;
+};  // ip route add: EEXIST when the destination has a route
 // ip route replace. Takes the place of whatever has this destination, table and metric, also of somebody else's route.
-struct ReplaceRoute { Route route; };
+struct ReplaceRoute {
+  Route route;
+};
 // ip route del; matches destination, table, metric, type, protocol (0: any), and oif and gateway when set.
-struct RemoveRoute { Route route; };
-struct ReplaceNeighbour { Neighbour neighbour; };  // ip neigh replace ... nud permanent
-struct RemoveNeighbour { Neighbour neighbour; };   // ip neigh del
-struct ReplaceForward { Forward forward; };        // bridge fdb replace MAC dev IFINDEX dst ADDRESS self permanent
-struct RemoveForward { Forward forward; };         // bridge fdb del; all destinations of the MAC
-struct AddRule { Rule rule; };                     // EEXIST when it is there
-struct RemoveRule { Rule rule; };                  // only a rule with our protocol number
+struct RemoveRoute {
+  Route route;
+};
+struct ReplaceNeighbour {
+  Neighbour neighbour;
+};  // ip neigh replace ... nud permanent
+struct RemoveNeighbour {
+  Neighbour neighbour;
+};  // ip neigh del
+struct ReplaceForward {
+  Forward forward;
+};  // bridge fdb replace MAC dev IFINDEX dst ADDRESS self permanent
+struct RemoveForward {
+  Forward forward;
+};  // bridge fdb del; all destinations of the MAC
+struct AddRule {
+  Rule rule;
+};  // EEXIST when it is there
+struct RemoveRule {
+  Rule rule;
+};  // only a rule with our protocol number
+
+// A bound of a link's traffic: bytes a second, and how many may pass at once.
+struct TokenBucket {
+  uint64_t rate = 0, burst = 0;
+  bool operator==(const TokenBucket&) const = default;
+};
+// tc qdisc replace dev IFINDEX root tbf rate R burst B limit L: what leaves by the link waits for its turn, up to 50 ms.
+struct ShapeOutgoing {
+  int index = 0;
+  TokenBucket bucket;
+};
+// tc qdisc add dev IFINDEX clsact: the place of filters for what comes in. EEXIST when it is there.
+struct AddClassifier {
+  int index = 0;
+};
+// tc filter replace dev IFINDEX ingress protocol all pref 1 handle 1 bpf direct-action: what comes in too fast is dropped.
+// `program`: of load_policer(); the kernel keeps it as long as the filter.
+struct PoliceIncoming {
+  int index = 0;
+  TokenBucket bucket;
+  int program = -1;
+};
+// What the two have made. Of the outgoing bucket the kernel tells the rate alone.
+struct TrafficBounds {
+  std::optional<uint64_t> outgoing_rate = std::nullopt;
+  std::optional<TokenBucket> incoming = std::nullopt;
+  bool operator==(const TrafficBounds&) const = default;
+};
 
 using Request = std::variant<CreateVeth, CreateVxlan, SetLink, DeleteLink, DeleteGroup, AddAddress, RemoveAddress, AddRoute,
                              ReplaceRoute, RemoveRoute, ReplaceNeighbour, RemoveNeighbour, ReplaceForward, RemoveForward, AddRule,
-                             RemoveRule>;
+                             RemoveRule, ShapeOutgoing, AddClassifier, PoliceIncoming>;
 
 // "add route 10.0.0.1/32 dev 7": for error messages and debug logs.
 std::string describe(const Request& request);

@@ -93,7 +93,7 @@ _firnctl() {
         ;;
       "firnctl pool create")
         words="" names=""
-        options="--help --output --state-dir --socket --block-size --disabled --mode --cross-subnet --no-cross-subnet --advertise --no-advertise --strict --no-strict --node-selector"
+        options="--help --output --state-dir --socket --block-size --disabled --mode --cross-subnet --no-cross-subnet --advertise --no-advertise --strict --no-strict --status-when-low --no-status-when-low --node-selector"
         valued="-o --output --state-dir --socket --block-size --mode --node-selector"
         ;;
       "firnctl pool list")
@@ -108,7 +108,7 @@ _firnctl() {
         ;;
       "firnctl pool set")
         words="" names="pool"
-        options="--help --output --state-dir --socket --disabled --enabled --mode --cross-subnet --no-cross-subnet --advertise --no-advertise --strict --no-strict --node-selector"
+        options="--help --output --state-dir --socket --disabled --enabled --mode --cross-subnet --no-cross-subnet --advertise --no-advertise --strict --no-strict --status-when-low --no-status-when-low --node-selector"
         valued="-o --output --state-dir --socket --mode --node-selector"
         ;;
       "firnctl pool delete")

@@ -9,6 +9,8 @@
 #include <cstring>
 #include <utility>
 
+#include "routed/bird/filters.hpp"
+
 namespace firn::routed::bird {
 
 namespace {
@@ -218,6 +220,13 @@ Result<std::vector<RouteEntry>> Control::imported(std::string_view protocol, boo
   auto reply = command(std::string("show route ") + (filtered ? "filtered " : "") + "protocol '" + std::string(protocol) + "'");
   if (!reply) return std::move(reply).error();
   return parse_route_entries(*reply);
+}
+
+Result<std::vector<Prefix>> Control::imported_without(std::string_view protocol, const model::Community& community) {
+  if (auto good = check_protocol(protocol); !good) return std::move(good).error();
+  auto reply = command("show route protocol '" + std::string(protocol) + "' where ! (" + has(community) + ")");
+  if (!reply) return std::move(reply).error();
+  return parse_routes(*reply);
 }
 
 Status Control::scan_kernel(std::string_view pattern) {

@@ -12,6 +12,7 @@
 
 #include "lib/base/result.hpp"
 #include "lib/base/unique_fd.hpp"
+#include "lib/model/bgp_policy.hpp"
 #include "routed/bird/reply.hpp"
 
 namespace firn::routed::bird {
@@ -43,6 +44,8 @@ class Control {
   Result<std::vector<Prefix>> exported(std::string_view protocol);
   // What the peer behind this protocol told us: accepted, or kept back by the import filter.
   Result<std::vector<RouteEntry>> imported(std::string_view protocol, bool filtered);
+  // Prefixes that the peer behind this protocol told us without the community, of those that were accepted.
+  Result<std::vector<Prefix>> imported_without(std::string_view protocol, const model::Community& community);
   // Has BIRD read the kernel's table now, of every kernel protocol that `pattern` matches.
   Status scan_kernel(std::string_view pattern);
 

@@ -28,8 +28,6 @@ std::string literal(const model::Community& c) {
 
 std::string_view list_of(const model::Community& c) { return c.large ? "bgp_large_community" : "bgp_community"; }
 
-std::string has(const model::Community& c) { return literal(c) + " ~ " + std::string(list_of(c)); }
-
 // The blocks come from the kernel, or, just after the start, from render_start().
 std::string own_routes(const Config& config, Family family, bool reflect) {
   const auto [channel, kernel, digit] = words(family);
@@ -129,6 +127,8 @@ std::string outside(const std::vector<Prefix>& prefixes, Family family) {
   }
   return set.empty() ? set : " && ! (net ~ [ " + set + " ])";
 }
+
+std::string has(const model::Community& c) { return literal(c) + " ~ " + std::string(list_of(c)); }
 
 std::string change_of(const model::Community& community, std::string_view method) {
   return std::string(list_of(community)) + "." + std::string(method) + "(" + literal(community) + ");";

@@ -20,6 +20,8 @@ std::string export_of(const Config& config, const ResolvedPeer& peer, Family fam
 
 // " && ! (net ~ [ 10.1.0.0/16+, ... ])" for those of the family; "" when there are none.
 std::string outside(const std::vector<Prefix>& prefixes, Family family);
+// "(64512,1) ~ bgp_community"
+std::string has(const model::Community& community);
 // "bgp_community.add((64512,1));", "bgp_large_community.delete((1,2,3));"
 std::string change_of(const model::Community& community, std::string_view method);
 

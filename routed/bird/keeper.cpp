@@ -74,6 +74,11 @@ void Keeper::set_blocks(std::vector<Prefix> blocks) {
   blocks_ = std::move(blocks);
 }
 
+void Keeper::watch(std::set<std::string> leaving) {
+  const std::lock_guard lock(mutex_);
+  leaving_ = std::move(leaving);
+}
+
 Report Keeper::report(milliseconds patience) {
   std::unique_lock lock(mutex_);
   if (patience.count() == 0) return report_;
@@ -121,7 +126,7 @@ void Keeper::rest(milliseconds longest) const {
   [[maybe_unused]] const ssize_t got = ::read(wake_.get(), &count, sizeof count);
 }
 
-Report Keeper::observe() {
+Report Keeper::observe(const std::set<std::string>& leaving) {
   Report out;
   if (supervisor_.state().phase == Phase::running) {
     if (auto sessions = supervisor_.sessions()) out.sessions = *std::move(sessions);
@@ -130,6 +135,9 @@ Report Keeper::observe() {
       const auto name = session_of(session.protocol);
       if (name && name->kind != SessionKind::node && session.established())
         out.announced.emplace(session.protocol, supervisor_.announced(session.protocol));
+      if (!session.established() || !leaving.contains(session.protocol)) continue;
+      if (const auto farewell = supervisor_.says_farewell(session.protocol); farewell && *farewell)
+        out.farewells.insert(session.protocol);
     }
   }
   out.state = supervisor_.state();  // behind the questions: they may show that BIRD does not answer
@@ -141,19 +149,21 @@ void Keeper::run() {
   for (;;) {
     bool offered = false, routes_asked = false;
     uint64_t question = 0;
+    std::set<std::string> leaving;
     {
       const std::lock_guard lock(mutex_);
       if (ending_) return;
       offered = std::exchange(offered_, false);
       if (offered) current = wanted_;
       question = asked_;
+      leaving = leaving_;
       routes_asked = std::exchange(routes_asked_, false);
       if (routes_ != nullptr && std::chrono::steady_clock::now() - routes_->at > routes_kept) routes_ = nullptr;
     }
     if (offered) supervisor_.want(*current);
     milliseconds next = supervisor_.tick();
     const auto began = std::chrono::steady_clock::now();
-    Report report = observe();
+    Report report = observe(leaving);
     const auto cost = std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now() - began);
     std::shared_ptr<const RoutesReport> routes = routes_asked ? list_routes(report.sessions) : nullptr;
     if (report.state.phase == Phase::running) next = std::min(next, std::max(look_again, cost * rest_for_work));

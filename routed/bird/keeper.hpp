@@ -13,6 +13,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -28,6 +29,8 @@ struct Report {
   State state;
   std::vector<Session> sessions;                                 // none while BIRD does not answer
   std::map<std::string, Result<std::vector<Prefix>>> announced;  // protocol -> prefixes told; established sessions with peers only
+  std::set<std::string>
+      farewells;  // established sessions of watch() over which nothing else came than routes of a graceful shutdown
 };
 
 // What went over every established session, at one moment.
@@ -47,6 +50,8 @@ class Keeper {
   void want(Rendered config);
   // What Settings::blocks answers from now on.
   void set_blocks(std::vector<Prefix> blocks);
+  // The protocols of sessions whose other end is being drained.
+  void watch(std::set<std::string> leaving);
   // Asks BIRD anew and waits at most `patience` for it; then the last report will do, which 0 takes at once.
   Report report(std::chrono::milliseconds patience);
   // Of the last two seconds, or nothing: then BIRD is being asked, so ask again. Kept for ten seconds: there may be many.
@@ -55,7 +60,7 @@ class Keeper {
  private:
   Keeper(Settings settings, const Clock& clock, std::function<void()> changed, unique_fd wake);
   void run();
-  Report observe();
+  Report observe(const std::set<std::string>& leaving);
   std::shared_ptr<const RoutesReport> list_routes(const std::vector<Session>& sessions);
   void rest(std::chrono::milliseconds longest) const;
   void wake() const;
@@ -68,6 +73,7 @@ class Keeper {
   std::optional<Rendered> wanted_;
   bool offered_ = false;  // since the supervisor last took it
   std::vector<Prefix> blocks_;
+  std::set<std::string> leaving_;
   Report report_;
   uint64_t asked_ = 0, reported_ = 0;  // questions so far, and how many of them report_ knows of
   bool ending_ = false;

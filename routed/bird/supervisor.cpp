@@ -343,4 +343,11 @@ Result<SessionRoutes> Supervisor::routes(std::string_view protocol) {
   return out;
 }
 
+Result<bool> Supervisor::says_farewell(std::string_view protocol) {
+  auto others =
+      ask<std::vector<Prefix>>([&](Control& control) { return control.imported_without(protocol, model::graceful_shutdown); });
+  if (!others) return std::move(others).error();
+  return others->empty();
+}
+
 }  // namespace firn::routed::bird

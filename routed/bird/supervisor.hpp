@@ -86,6 +86,8 @@ class Supervisor {
   // What the other end of that session is told of.
   Result<std::vector<Prefix>> announced(std::string_view protocol);
   Result<SessionRoutes> routes(std::string_view protocol);
+  // Every route that came over that session carries the community of a graceful shutdown.
+  Result<bool> says_farewell(std::string_view protocol);
 
  private:
   using Milliseconds = std::chrono::milliseconds;

@@ -12,8 +12,8 @@ namespace {
 
 namespace keys = model::keys;
 
-constexpr std::array followed{keys::pools, keys::reservations, keys::claims,   keys::nodes,     keys::beats,
-                              keys::losses, keys::bgp,          keys::policies, keys::namespaces, keys::published};
+constexpr std::array followed{keys::pools, keys::reservations, keys::claims,     keys::nodes,     keys::beats,        keys::losses,
+                              keys::bgp,   keys::policies,     keys::namespaces, keys::published, keys::drain_reports};
 // Reading more keys than that one by one costs more than a listing.
 constexpr size_t most_single_reads = 64;
 

@@ -8,6 +8,7 @@
 #include <system_error>
 #include <utility>
 
+#include "ipam/allocator.hpp"
 #include "lib/base/clock.hpp"
 #include "lib/cluster/cluster.hpp"
 #include "lib/model/keys.hpp"
@@ -155,8 +156,10 @@ void ClusterThread::follow() {
 
 void ClusterThread::beat() {
   if (follower_ == nullptr || !beat_.is_wanted() || Steady::now() < beat_.due()) return;
-  const int64_t began = SystemClock().unix_seconds();
-  const auto beaten = beat_.beat(follower_->store(), Steady::now(), began);
+  auto boot = ipam::current_boot_id();
+  if (!boot) return close(boot.error());
+  const ipam::Moment began = ipam::moment(SystemClock(), *std::move(boot));
+  const auto beaten = beat_.beat(follower_->store(), Steady::now(), began.wall);
   if (!beaten) return close(beaten.error());
   // Before the news that the host is alive, which may lift a fence.
   if (listener_.beat && beat_.terms()) deliver_([this, terms = *beat_.terms(), began] { listener_.beat(terms, began); });

@@ -31,7 +31,7 @@ class ClusterThread {
     std::function<void(const ClusterUpdate&)> update;
     std::function<void()> state;  // present(), trouble() or refused() is another
     // The node had a beat, which was begun at that time.
-    std::function<void(const ipam::GraceTerms&, int64_t began)> beat = {};
+    std::function<void(const ipam::GraceTerms&, const ipam::Moment& began)> beat = {};
   };
 
   // `life`: how long after its last beat a host counts as alive.

@@ -1,5 +1,7 @@
 #include "routed/policy/forbidden.hpp"
 
+#include <algorithm>
+
 namespace firn::routed::policy {
 
 namespace {
@@ -44,13 +46,23 @@ class Judge {
 
 }  // namespace
 
+bool missed_a_port(const netlink::Flow& flow, const std::vector<model::PortPlace>& published) {
+  constexpr uint8_t udp = 17;
+  const netlink::FlowTuple& to = flow.original;
+  if (published.empty() || to.protocol != udp || flow.real.destination != to.destination) return false;
+  const model::PortPlace place{to.protocol, to.destination_port, to.destination};
+  return std::ranges::any_of(published, [&](const model::PortPlace& p) { return p.overlaps(place); });
+}
+
 std::vector<size_t> forbidden(const std::vector<netlink::Flow>& flows, const firn::policy::Evaluator& evaluator,
                               const FlowView& view) {
   std::vector<size_t> out;
   Judge judge(evaluator, view);
   for (size_t i = 0; i < flows.size(); ++i) {
     const auto& real = flows[i].real;
-    if (view.gone.contains(real.source) || view.gone.contains(real.destination) || !judge.allows(flows[i])) out.push_back(i);
+    const bool over = view.gone.contains(real.source) || view.gone.contains(real.destination) ||
+                      (view.own.contains(real.destination) && missed_a_port(flows[i], view.published));
+    if (over || !judge.allows(flows[i])) out.push_back(i);
   }
   return out;
 }

@@ -19,7 +19,11 @@ struct FlowView {
   std::set<Address> here;                      // containers of this host: only their flows are judged
   std::set<Address> own;                       // the host's own addresses
   std::set<Address> gone;                      // containers that were here: whatever they spoke with is over
+  std::vector<model::PortPlace> published;     // newly, of this host: flows that began before lead to no container
 };
+
+// A flow of datagrams that began before its port was published, and would go on like that for as long as its client sends.
+bool missed_a_port(const netlink::Flow& flow, const std::vector<model::PortPlace>& published);
 
 // Indices into `flows`, in order.
 std::vector<size_t> forbidden(const std::vector<netlink::Flow>& flows, const firn::policy::Evaluator& evaluator,

@@ -40,6 +40,7 @@ class Package(unittest.TestCase):
         self.assertEqual(files, LAYOUT)
         for path in files:
             self.assertEqual(bool((root / path).stat().st_mode & 0o111), path in PROGRAMS, path)
+            self.assertEqual((root / path).stat().st_mode & 0o7022, 0, f"{path}: no set-id bit, and written by root alone")
         for program in PROGRAMS:
             self.assertIn("0.1.0", run(root / program, "--version"))
         unit = root / UNIT

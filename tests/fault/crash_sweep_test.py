@@ -33,7 +33,10 @@ class CrashSweep(unittest.TestCase):
     ways = 3
 
     def make_host(self):
-        return faultlib.Host(BIN)
+        host = faultlib.Host(BIN)
+        limit = {"Rate": 80_000_000, "Burst": 8_000_000}
+        host.more = {"runtimeConfig": {"bandwidth": {side + name: value for side in ("ingress", "egress") for name, value in limit.items()}}}
+        return host
 
     def setUp(self):
         self.host = self.make_host()

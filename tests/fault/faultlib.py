@@ -35,6 +35,7 @@ class Host:
         self.network = "faulty"
         self.version = "1.1.0"
         self.ipam = {"type": "firn-ipam", "ranges": [[{"subnet": "10.64.0.0/16"}], [{"subnet": "fd64::/64"}]]}
+        self.more = {}
 
     def close(self):
         for path in self.top.glob("ns-*"):
@@ -53,7 +54,7 @@ class Host:
 
     def config(self, **more):
         return {"cniVersion": self.version, "name": self.network, "type": "firn", "mtu": 1500, "stateDir": str(self.state),
-                "ipam": self.ipam, **more}
+                "ipam": self.ipam, **self.more, **more}
 
     def environment(self, verb, container, netns):
         return {"CNI_COMMAND": verb, "CNI_CONTAINERID": container, "CNI_NETNS": str(netns or ""), "CNI_IFNAME": "eth0",

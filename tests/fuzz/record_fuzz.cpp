@@ -57,6 +57,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     case 18: round_trip(text, decode_namespace); break;
     case 19: round_trip(text, decode_host_endpoint); break;
     case 20: round_trip(text, decode_policy_settings); break;
+    case 21: round_trip(text, decode_drain_report); break;
     default: break;
   }
   return 0;

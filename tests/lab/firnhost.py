@@ -43,6 +43,20 @@ class Firn:
         wait_for("firn-routed answers", lambda: self.routed.alive() and self.host.ok("firnctl", "bgp", "status"))
         return self.routed
 
+    def start_with_table(self):
+        """firn-routed, with its nftables table in the kernel."""
+        self.start()
+        script = ("import socket; s=socket.socket(socket.AF_UNIX,socket.SOCK_SEQPACKET); s.settimeout(10); s.connect('/run/firn/routed.sock'); "
+                  "s.send(b'{\"op\":\"status\"}'); print(s.recv(1<<20).decode())")
+        wait_for("the table is in place", lambda: self.host.json("python3", "-c", script)["policy"]["inPlace"])
+
+    def put_record(self, key, record):
+        """A record of the cluster store, written as docs/ipam.md says: a log row without keys means that everything is listed again."""
+        script = ("import sqlite3,sys; d=sqlite3.connect(sys.argv[1], timeout=10); r=d.execute('select max(rev) from log').fetchone()[0]+1; "
+                  "d.execute('insert or replace into kv(key,value,created,modified) values(?,?,?,?)', (sys.argv[2], sys.argv[3].encode(), r, r)); "
+                  "d.execute('insert into log(rev,keys) values(?,null)', (r,)); d.commit()")
+        self.host.run("python3", "-c", script, "/var/lib/firn/cluster.db", key, json.dumps({"v": 1, **record}))
+
     def endpoints(self):
         return self.ask("endpoint", "list")
 

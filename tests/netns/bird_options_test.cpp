@@ -92,6 +92,49 @@ TEST_F(Bird, APeerThatSendsTooMuchIsLimited) {
   EXPECT_TRUE(host.until([&] { return !has_route(host.netns, "10.200.0.0/24"); }));
 }
 
+// A router that sends more than it may, until its `excess` is disabled.
+constexpr const char* one_too_many =
+    "protocol static allowed { ipv4; route 10.200.0.0/24 blackhole; }\n"
+    "protocol static excess { ipv4; route 10.201.0.0/24 blackhole; }\n";
+
+TEST_F(Bird, OfAPeerThatIsBlockedTheRestIsNotTaken) {
+  const Router one(router1, "10.0.1.2", one_too_many + router_session("h", "10.0.1.1"));
+  host.config.peers = {peer("one", "10.0.1.2")};
+  host.config.peers[0].peer.max_prefixes = 1;
+  host.config.peers[0].peer.max_prefixes_action = model::LimitAction::block;
+  host.want();
+  // Which of the two comes first is BIRD's affair.
+  const auto taken = [&] { return int{has_route(host.netns, "10.200.0.0/24")} + int{has_route(host.netns, "10.201.0.0/24")}; };
+  ASSERT_TRUE(host.until([&] { return taken() > 0; })) << host.why();
+  const auto since = host.session("one")->since;
+  // The second one was sent with the first: what is to come has come when a block of ours has made the way there.
+  ip(host.netns, {"route", "add", "blackhole", "10.77.0.0/26", "proto", "241"});
+  ASSERT_TRUE(host.until([&] { return has_route(router1, "10.77.0.0/26"); }));
+  EXPECT_EQ(taken(), 1);
+  const auto session = host.session("one");
+  ASSERT_TRUE(session && session->established());
+  ASSERT_EQ(session->channels.size(), 1U);
+  EXPECT_EQ(session->channels[0].imported, 1U);
+  EXPECT_EQ(session->since, since) << "the session is left alone";
+}
+
+TEST_F(Bird, APeerThatIsRestartedIsTriedAgain) {
+  const Router one(router1, "10.0.1.2", one_too_many + router_session("h", "10.0.1.1"));
+  host.config.peers = {peer("one", "10.0.1.2")};
+  host.config.peers[0].peer.max_prefixes = 1;
+  host.config.peers[0].peer.max_prefixes_action = model::LimitAction::restart;
+  host.want();
+  ASSERT_TRUE(host.until([&] {
+    const auto session = host.session("one");
+    return session && !session->established() && session->last_error.find("limit") != std::string::npos;
+  })) << host.why();
+  EXPECT_TRUE(host.until([&] { return !has_route(host.netns, "10.200.0.0/24") && !has_route(host.netns, "10.201.0.0/24"); }));
+  // Nobody touches the session here: it comes again by itself, and stays once the router keeps to the limit.
+  EXPECT_THAT(one.ask("disable excess"), HasSubstr("disabled"));
+  EXPECT_TRUE(host.until([&] { return has_route(host.netns, "10.200.0.0/24"); })) << host.session("one")->last_error;
+  EXPECT_TRUE(host.established("one"));
+}
+
 TEST_F(Bird, ALongLivedRouteOutlivesItsRouter) {
   const std::string lives = "graceful restart time 1; long lived graceful restart on; long lived stale time 3600;";
   const Router one(router1, "10.0.1.2", two_networks + router_session("h", "10.0.1.1", lives));
@@ -157,6 +200,21 @@ TEST_F(Bird, ADrainIsAnnouncedAndThenWithdrawnWithoutAFlap) {
   host.want();
   EXPECT_TRUE(host.until([&] { return has_route(router1, "10.77.0.0/26"); }));
   EXPECT_EQ(host.session("one")->since, since);
+}
+
+TEST_F(Bird, ANeighbourThatIsDrainedIsRecognisedByAllItsRoutes) {
+  const Router one(router1, "10.0.1.2",
+                   "protocol static leaving { ipv4; route 10.200.0.0/24 blackhole { bgp_community.add((65535,0)); }; }\n"
+                   "protocol static staying { ipv4; route 10.201.0.0/24 blackhole; }\n" +
+                       router_session("h", "10.0.1.1"));
+  host.config.peers = {peer("one", "10.0.1.2")};
+  host.want();
+  ASSERT_TRUE(host.until([&] { return has_route(host.netns, "10.200.0.0/24") && has_route(host.netns, "10.201.0.0/24"); }))
+      << host.why();
+  EXPECT_FALSE(host.supervisor->says_farewell(protocol_of("one")).value());
+  one.ask("disable staying");
+  EXPECT_TRUE(host.until([&] { return host.supervisor->says_farewell(protocol_of("one")).value(); }));
+  EXPECT_TRUE(has_route(host.netns, "10.200.0.0/24"));
 }
 
 // Two hosts and a reflector of the cluster's own, each with real BIRD: the third announces what the first has, and nothing of its

@@ -5,6 +5,8 @@
 
 #include <thread>
 
+#include "ipam/records.hpp"
+#include "lib/model/keys.hpp"
 #include "tests/netns/cni_host.hpp"
 
 namespace firn::test {
@@ -617,6 +619,46 @@ TEST_F(Cni, StatusTellsTheTruth) {
   EXPECT_THAT(daemon.out, HasSubstr("/nowhere/routed.sock"));
   const Reply delegate = host.firn("STATUS", "", "", host.config(R"("ipam":{"type":"host-local"})"));
   EXPECT_EQ(delegate.code(), 50) << delegate.out;
+}
+
+// What firn-routed notes in the node store; pools that did not ask for it are as before.
+TEST_F(Cni, StatusOfAPoolThatWantsToBeToldOfItsEnd) {
+  const std::string conf = host.config(R"("ipam":{"pools":["web","more"]})"), web = host.config(R"("ipam":{"pools":["web"]})");
+  const auto write = [&](const std::function<void(kv::Transaction&)>& change) {
+    std::filesystem::create_directories(host.state());
+    auto store = ipam::open_node_store({host.state() + "/node.db"});
+    ASSERT_TRUE(store.ok());
+    ASSERT_TRUE((*store)
+                    ->transact([&](kv::Transaction& tx) -> Status {
+                      change(tx);
+                      return {};
+                    })
+                    .ok());
+  };
+  const auto put_pool = [](kv::Transaction& tx, const std::string& name, const Prefix& cidr, bool told) {
+    model::Pool pool;
+    pool.name = name;
+    pool.cidr = cidr;
+    pool.block_size = 30;
+    pool.status_when_low = told;
+    tx.put(model::keys::pool(name), model::encode(pool));
+    (void)ipam::records::adopt_block(tx, name, model::Use::routed, Prefix::of(cidr.address(), 30)).value();
+  };
+  const Prefix first = *Prefix::parse("10.92.0.0/29"), second = *Prefix::parse("10.93.0.0/29");
+  write([&](kv::Transaction& tx) {
+    put_pool(tx, "web", first, true);
+    put_pool(tx, "more", second, false);
+    tx.put(model::keys::low(model::Use::routed, "web"), "");
+    tx.put(model::keys::low(model::Use::routed, "more"), "");
+  });
+  must(host.firn("STATUS", "", "", web));
+  must_add("c", a, web);
+  const Reply low = host.firn("STATUS", "", "", web);
+  EXPECT_EQ(low.code(), 51) << low.out;
+  EXPECT_THAT(low.out, HasSubstr("pool web: this host has no spare block, and there is none to claim"));
+  must(host.firn("STATUS", "", "", conf));
+  write([](kv::Transaction& tx) { tx.erase(model::keys::low(model::Use::routed, "web")); });
+  must(host.firn("STATUS", "", "", web));
 }
 
 TEST_F(Cni, WishesOfTheRuntime) {

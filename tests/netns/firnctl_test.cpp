@@ -267,9 +267,9 @@ TEST_F(FirnctlTest, Pools) {
   good({"pool", "set", "web6", "--node-selector", ""});
   EXPECT_THAT(bad(2, {"pool", "set", "list", "--mode", "ipip"}), HasSubstr("must be bgp, direct or vxlan"));
   EXPECT_THAT(bad(2, {"pool", "set", "list", "--cross-subnet"}), HasSubstr("cross_subnet: belongs to mode vxlan"));
-  good({"pool", "set", "list", "--mode", "vxlan", "--cross-subnet", "--no-advertise", "--strict"});
-  EXPECT_THAT(good({"pool", "show", "list"}), HasSubstr("vxlan cross-subnet no-advertise strict"));
-  good({"pool", "set", "list", "--mode", "direct", "--no-cross-subnet", "--advertise", "--no-strict"});
+  good({"pool", "set", "list", "--mode", "vxlan", "--cross-subnet", "--no-advertise", "--strict", "--status-when-low"});
+  EXPECT_THAT(good({"pool", "show", "list"}), HasSubstr("vxlan cross-subnet no-advertise strict status-when-low"));
+  good({"pool", "set", "list", "--mode", "direct", "--no-cross-subnet", "--advertise", "--no-strict", "--no-status-when-low"});
   EXPECT_THAT(good({"pool", "list"}), HasSubstr("/28     direct"));
   EXPECT_THAT(good({"pool", "show", "list"}), HasSubstr("State:           enabled\n"));
   // The plugin's copy follows at once.
@@ -664,7 +664,7 @@ TEST_F(FirnctlTest, TopologyAndAsByLabel) {
 
 TEST_F(FirnctlTest, ADrainIsKeptInTheNodeRecord) {
   init();
-  EXPECT_THAT(good({"node", "drain-bgp", "--grace", "5"}), HasSubstr("withdraws in 5 s"));
+  EXPECT_THAT(good({"node", "drain-bgp", "--grace", "5"}), HasSubstr("withdraws when they do, in 5 s at the latest"));
   EXPECT_THAT(good({"node", "show"}), HasSubstr("grace 5 s"));
   EXPECT_THAT(good({"node", "drain-bgp"}), HasSubstr("is drained already"));
   bad(6, {"node", "drain-bgp", "--grace", "6"});

@@ -45,6 +45,7 @@ class ClusterHost {
 
   const std::string& name() const { return name_; }
   std::string state() const { return directory_ + "/" + name_; }
+  std::string socket() const { return directory_ + "/run-" + name_ + "/routed.sock"; }
   std::string log() {
     const std::lock_guard lock(mutex_);
     return log_;
@@ -52,7 +53,7 @@ class ClusterHost {
 
   ProgramResult ctl(std::vector<std::string> arguments) const {
     arguments.insert(arguments.begin(), FIRNCTL);
-    arguments.insert(arguments.end(), {"--state-dir", state(), "--socket", directory_ + "/run-" + name_ + "/routed.sock"});
+    arguments.insert(arguments.end(), {"--state-dir", state(), "--socket", socket()});
     return run_and_read(arguments, directory_);
   }
 
@@ -94,7 +95,7 @@ class ClusterHost {
     ipam::Options options;
     options.boot_id = ipam::current_boot_id().value();
     options.cooldown = std::chrono::seconds(0);
-    options.more_blocks = cni::daemon_blocks(**store, directory_ + "/run-" + name_ + "/routed.sock", patience);
+    options.more_blocks = cni::daemon_blocks(**store, socket(), patience);
     ipam::Allocator allocator(**store, clock_, std::move(options));
     model::Endpoint endpoint;
     endpoint.network = "app";

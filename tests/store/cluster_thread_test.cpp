@@ -124,10 +124,10 @@ TEST_F(ClusterThreadTest, AFileThatAppearsIsReadAndFollowed) {
   EXPECT_EQ(thread_->trouble(), "");
   EXPECT_EQ(whole_, 1);
   put(**opened, keys::pool("db"), "{}");
-  put(**opened, "elsewhere/x", "nobody's here");
+  put(**opened, keys::bgp_status("elsewhere"), "nobody follows it");
   EXPECT_TRUE(eventually([&] { return knows(keys::pool("db")); }));
   EXPECT_EQ(whole_, 1);
-  EXPECT_FALSE(knows("elsewhere/x"));
+  EXPECT_FALSE(knows(keys::bgp_status("elsewhere")));
 }
 
 TEST_F(ClusterThreadTest, AnEtcdThatStopsHoldsUpNobodyAndIsReadAgain) {

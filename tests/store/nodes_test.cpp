@@ -7,6 +7,7 @@
 #include <random>
 #include <set>
 
+#include "cni-plugin/commands/call.hpp"
 #include "ipam/give_back.hpp"
 #include "ipam/loans.hpp"
 #include "lib/base/file.hpp"
@@ -206,6 +207,10 @@ TEST_F(NodesTest, AttachesGoOnWithoutEtcdAndClaimsAfterwards) {
   int leased = 1;
   while (a.lease("c" + std::to_string(leased)).ok()) ++leased;
   EXPECT_EQ(leased, 16) << "all of both blocks";
+  // A daemon that starts now knows who it is, and says what it waits for.
+  a.stop();
+  a.start();
+  EXPECT_TRUE(eventually([&] { return a.ctl({"bgp", "status"}).out.find("has not been read yet") != std::string::npos; }));
   etcd_.start();
   etcd_.wait_healthy();
   EXPECT_TRUE(leases(a, "more"));
@@ -257,6 +262,8 @@ TEST_F(NodesTest, AHostThatWasCutOffForTheGraceGoesOnWhenNobodyTookItsBlocks) {
   set_grace(6);
   ASSERT_TRUE(leases(a, "one"));
   ASSERT_TRUE(eventually([&] { return promised("a") == 6; }));
+  EXPECT_THAT(good(a, {"node", "show", "a"}), HasSubstr("leases nothing from 6 s after its last beat on"));
+  EXPECT_THAT(good(a, {"node", "show", "a", "-o", "json"}), HasSubstr("\"promised_grace\": 6"));
   etcd_.kill();
   EXPECT_TRUE(refuses(a, "the grace of nodes"));
   EXPECT_THAT(a.blocks(), testing::Contains("10.44.0.0/29"));
@@ -323,6 +330,75 @@ TEST_F(NodesTest, TheGraceIsSetAndShown) {
   EXPECT_THAT(good(b, {"cluster", "status"}), HasSubstr("3600 s"));
   EXPECT_THAT(bad(b, {"cluster", "set", "--node-grace", "59"}), HasSubstr("--node-grace: must be 0 (off) or 60 to 2592000"));
   EXPECT_THAT(good(b, {"cluster", "set", "-o", "json"}), HasSubstr("\"node_grace\": 3600"));
+}
+
+// The first attach after the start may come before the cluster was read, and a pool that is not known then is no wrong name.
+TEST_F(NodesTest, APoolIsUnknownOnlyOnceTheClusterWasRead) {
+  make_two();
+  ClusterHost& b = *hosts_["b"];
+  const SystemClock clock;
+  const auto attach = [&](const std::string& container, const std::string& pool) {
+    cni::Call call{{}, {}, clock};
+    call.environment.container_id = container;
+    call.environment.ifname = "eth0";
+    call.config.name = "app";
+    call.config.state_dir = b.state();
+    call.config.daemon_socket = b.socket();
+    call.config.ipam.pools = {pool};
+    return cni::ipam_add(call);
+  };
+  const auto forget = [&](const std::string& pool) {
+    auto node = ipam::open_node_store({b.state() + "/node.db", {}, false, 5000ms});
+    ASSERT_TRUE(node.ok());
+    const auto done = (*node)->transact([&](kv::Transaction& tx) -> Status {
+      tx.erase(keys::pool(pool));
+      return {};
+    });
+    ASSERT_TRUE(done.ok());
+  };
+  forget("web");
+  auto refused = attach("early", "web");
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.fault().code, cni::FaultCode::try_again);
+  EXPECT_THAT(refused.fault().message, HasSubstr("there is no pool 'web' on this host, whose copy of the cluster's pools may be old"));
+  b.start();
+  ASSERT_TRUE(eventually([&] { return std::filesystem::exists(b.socket()); }));
+  auto waited = attach("first", "web");
+  EXPECT_TRUE(waited.ok()) << waited.fault().message;
+  auto wrong = attach("second", "wbe");
+  ASSERT_FALSE(wrong.ok());
+  EXPECT_EQ(wrong.fault().code, cni::FaultCode::invalid_config);
+  etcd_.kill();
+  ASSERT_TRUE(eventually([&] {
+    auto cut_off = attach("second", "wbe");
+    return !cut_off && cut_off.fault().code == cni::FaultCode::try_again &&
+           cut_off.fault().message.find("the cluster store cannot be read") != std::string::npos;
+  }));
+}
+
+TEST_F(NodesTest, StatusFailsOnceNoSpareBlockIsToBeHadIfThePoolWantsThat) {
+  make_two("10.44.0.0/28");
+  ClusterHost& a = *hosts_["a"];
+  const SystemClock clock;
+  const auto code = [&] {
+    cni::Call call{{}, {}, clock};
+    call.config.name = "app";
+    call.config.state_dir = a.state();
+    call.config.daemon_socket = a.socket();
+    const auto answer = cni::status(call);
+    return answer.ok() ? 0 : static_cast<int>(answer.fault().code);
+  };
+  a.start();
+  for (int i = 0; i < 9; ++i) ASSERT_TRUE(leases(a, "c" + std::to_string(i)));
+  EXPECT_EQ(code(), 0) << "nobody asked for it";
+  good(a, {"pool", "set", "web", "--status-when-low"});
+  EXPECT_TRUE(eventually([&] { return code() == 51; }));
+  ASSERT_TRUE(a.release("c8"));
+  EXPECT_TRUE(eventually([&] { return code() == 0; })) << "a block is free again";
+  ASSERT_TRUE(leases(a, "c8"));
+  EXPECT_TRUE(eventually([&] { return code() == 51; }));
+  good(a, {"pool", "resize", "web", "10.44.0.0/27"});
+  EXPECT_TRUE(eventually([&] { return code() == 0; })) << "there are blocks to claim";
 }
 
 // The first container of a pool on a host: nothing is claimed ahead, the plugin asks.

@@ -105,6 +105,8 @@ void FakeKernel::forget_link(int index) {
   tell(it->second, true);
   links_.erase(it);
   peers_.erase(index);
+  bounds_.erase(index);
+  std::erase(classifiers_, index);
 }
 
 // Faults ---------------------------------------------------------------------------------------------------------------
@@ -240,13 +242,13 @@ int FakeKernel::execute(const RemoveAddress& r) {
   if (!links_.contains(r.address.index)) return ENODEV;
   if (std::erase(addresses_, r.address) == 0) return EADDRNOTAVAIL;
   const bool v4 = r.address.address.address.is_v4();
-  if (!v4 || std::ranges::any_of(addresses_, [&](const LinkAddress& a) {
-        return a.index == r.address.index && a.address.address.is_v4();
-      })) {
+  if (!v4 || std::ranges::any_of(addresses_,
+                                 [&](const LinkAddress& a) { return a.index == r.address.index && a.address.address.is_v4(); })) {
     return 0;
   }
   // With its last IPv4 address a link loses all of IPv4: its routes, silently, and its neighbours.
-  std::erase_if(routes_, [&](const Route& route) { return route.oif == r.address.index && route.destination.family() == Family::v4; });
+  std::erase_if(routes_,
+                [&](const Route& route) { return route.oif == r.address.index && route.destination.family() == Family::v4; });
   std::erase_if(neighbours_, [&](const Neighbour& n) { return n.index == r.address.index && n.address.is_v4(); });
   return 0;
 }
@@ -439,8 +441,34 @@ Result<Route> FakeKernel::lookup(const Address& destination, int through) {
     const bool cheaper = best != nullptr && r.destination.length() == best->destination.length() && r.metric < best->metric;
     if (longer || cheaper) best = &r;
   }
-  if (best == nullptr || discards(*best)) return make_error(Code::not_found, "route to " + destination.to_string() + ": unreachable");
+  if (best == nullptr || discards(*best))
+    return make_error(Code::not_found, "route to " + destination.to_string() + ": unreachable");
   return *best;
+}
+
+int FakeKernel::execute(const ShapeOutgoing& r) {
+  if (links_.count(r.index) == 0) return ENODEV;
+  bounds_[r.index].outgoing_rate = r.bucket.rate;
+  return 0;
+}
+
+int FakeKernel::execute(const AddClassifier& r) {
+  if (links_.count(r.index) == 0) return ENODEV;
+  if (std::ranges::find(classifiers_, r.index) != classifiers_.end()) return EEXIST;
+  classifiers_.push_back(r.index);
+  return 0;
+}
+
+int FakeKernel::execute(const PoliceIncoming& r) {
+  if (links_.count(r.index) == 0) return ENODEV;
+  if (std::ranges::find(classifiers_, r.index) == classifiers_.end()) return EINVAL;
+  bounds_[r.index].incoming = r.bucket;
+  return 0;
+}
+
+Result<TrafficBounds> FakeKernel::traffic_bounds(int index) {
+  const auto found = bounds_.find(index);
+  return found == bounds_.end() ? TrafficBounds() : found->second;
 }
 
 }  // namespace firn::test

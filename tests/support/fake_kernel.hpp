@@ -29,8 +29,8 @@ class FakeKernel final : public netlink::Kernel {
 
   // Faults -----------------------------------------------------------------------------------------------------------
   void fail_once(int err, std::function<bool(const netlink::Request&)> when = nullptr);
-  void fail_every(size_t n, int err);      // 0: never again
-  void break_next_batch(Error error);      // apply() returns the error; nothing of the batch is done
+  void fail_every(size_t n, int err);                                   // 0: never again
+  void break_next_batch(Error error);                                   // apply() returns the error; nothing of the batch is done
   bool consumed() const { return faults_.empty() && broken_.empty(); }  // every fault planted once has happened
 
   size_t requests() const { return requests_; }  // through apply(), failed ones as well
@@ -48,6 +48,7 @@ class FakeKernel final : public netlink::Kernel {
   Result<std::vector<netlink::Neighbour>> neighbours(int index) override;
   Result<std::vector<netlink::Forward>> forwards(int index) override;
   Result<std::vector<netlink::Rule>> rules(Family family) override;
+  Result<netlink::TrafficBounds> traffic_bounds(int index) override;
   using Kernel::lookup;
   Result<netlink::Route> lookup(const Address& destination, int through) override;
 
@@ -76,6 +77,9 @@ class FakeKernel final : public netlink::Kernel {
   int execute(const netlink::RemoveForward& r);
   int execute(const netlink::AddRule& r);
   int execute(const netlink::RemoveRule& r);
+  int execute(const netlink::ShapeOutgoing& r);
+  int execute(const netlink::AddClassifier& r);
+  int execute(const netlink::PoliceIncoming& r);
   netlink::Link* find(const std::string& name);
   void went_down(int index);
   void forget_link(int index);
@@ -94,6 +98,8 @@ class FakeKernel final : public netlink::Kernel {
   std::vector<netlink::Neighbour> neighbours_;
   std::vector<netlink::Forward> forwards_;
   std::vector<netlink::Rule> rules_;
+  std::map<int, netlink::TrafficBounds> bounds_;
+  std::vector<int> classifiers_;
   std::vector<netlink::Event> events_;
   std::vector<Fault> faults_;
   std::deque<Error> broken_;

@@ -10,6 +10,7 @@
 #include <set>
 
 #include "ipam/block.hpp"
+#include "ipam/grace.hpp"
 #include "tests/unit/ipam_support.hpp"
 
 namespace firn::ipam {
@@ -576,6 +577,65 @@ TEST_F(AllocatorTest, BehavesLikeItsModel) {
       }
     }
   }
+}
+
+// A host that is cut off: no beat moves its fence, and somebody sets its clock.
+class FenceTest : public AllocatorTest {
+ protected:
+  static constexpr int64_t grace = 600;
+  void SetUp() override {
+    AllocatorTest::SetUp();
+    add_pool(make_pool("web", "10.0.0.0/24", 26));
+    add_block("web", "10.0.0.0/26");
+    ASSERT_TRUE(extend_fence(*store, {grace, grace}, moment(clock, "boot-1")).ok());
+    begun = clock.unix_seconds();
+  }
+  std::string lease_in(const std::string& boot) {
+    Allocator allocator(*store, clock, options(boot));
+    return lease(allocator, "c" + std::to_string(++containers), from_pool("web"));
+  }
+  int64_t begun = 0;
+  int containers = 0;
+};
+
+TEST_F(FenceTest, AClockThatIsSetBackDoesNotDelayIt) {
+  clock.advance(std::chrono::seconds(grace - 1));
+  clock.set_unix_seconds(begun - 100'000);
+  EXPECT_EQ(lease_in("boot-1"), "10.0.0.0");
+  clock.advance(std::chrono::seconds(1));
+  EXPECT_THAT(lease_in("boot-1"), HasSubstr("has not reached the cluster for 600 s, the grace of nodes"));
+  ASSERT_TRUE(extend_fence(*store, {grace, grace}, moment(clock, "boot-1")).ok());
+  EXPECT_EQ(lease_in("boot-1"), "10.0.0.1");
+}
+
+TEST_F(FenceTest, AClockThatIsSetForwardBringsIt) {
+  clock.set_unix_seconds(begun + grace);
+  EXPECT_THAT(lease_in("boot-1"), HasSubstr("the grace of nodes"));
+}
+
+TEST_F(FenceTest, OverARebootTheWallClockCounts) {
+  clock.advance(std::chrono::seconds(grace - 100));
+  clock.reboot();
+  EXPECT_EQ(lease_in("boot-2"), "10.0.0.0");
+  clock.advance(std::chrono::seconds(100));
+  EXPECT_THAT(lease_in("boot-2"), HasSubstr("the grace of nodes"));
+}
+
+TEST_F(FenceTest, AClockThatWentBackOverARebootIsNotBelieved) {
+  clock.reboot();
+  clock.set_unix_seconds(begun - 1);
+  EXPECT_THAT(lease_in("boot-2"), HasSubstr("its clock says an earlier time than before it was started anew"));
+  clock.set_unix_seconds(begun);
+  EXPECT_EQ(lease_in("boot-2"), "10.0.0.0");
+}
+
+// As an older firn wrote it.
+TEST_F(FenceTest, WithoutABootTheWallClockCounts) {
+  put(*store, std::string(keys::fence), R"({"v":1,"from":)" + std::to_string(begun + grace) + R"(,"why":"late"})");
+  clock.set_unix_seconds(begun - 1);
+  EXPECT_EQ(lease_in("boot-1"), "10.0.0.0");
+  clock.set_unix_seconds(begun + grace);
+  EXPECT_THAT(lease_in("boot-1"), HasSubstr("late"));
 }
 
 }  // namespace

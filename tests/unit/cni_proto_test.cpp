@@ -142,7 +142,7 @@ TEST(Config, DefaultsAndEveryField) {
 }
 
 TEST(Config, WhatARuntimePutsInIsPassedOver) {
-  EXPECT_TRUE(parse(R"("capabilities":{"ips":true},"runtimeConfig":{"portMappings":[{"HostPort":1}]},"args":{"podman_labels":{}},
+  EXPECT_TRUE(parse(R"("capabilities":{"ips":true},"runtimeConfig":{"infinibandGUID":"c2:11:22:33:44:55:66:77"},"args":{"podman_labels":{}},
     "cni.dev/valid-attachments":null,"io.vendor/thing":1,"kubeconfig":"/x","delegates":[])"));
   EXPECT_TRUE(parse(R"("ipMasq":false)"));
 }
@@ -253,6 +253,40 @@ TEST(Config, WishesOfContainerdWithCapitals) {
   EXPECT_EQ(w.labels.at("app"), "web");
   EXPECT_EQ(w.annotations.at("a"), "1");
   EXPECT_EQ(w.annotations_left_out, 1u);
+}
+
+TEST(Wishes, PortsAndBandwidth) {
+  const auto wishes = [](const std::string& runtime) { return parse(R"("runtimeConfig":{)" + runtime + "}"); };
+  const auto good = wishes(R"("PortMappings":[{"HostPort":8080,"ContainerPort":80,"Protocol":"UDP","HostIP":""},
+      {"hostPort":53,"containerPort":53,"protocol":"sctp","hostIP":"2001:db8::1"},{"hostPort":9,"containerPort":9},
+      {"hostPort":9,"containerPort":9,"protocol":"tcp"}],"bandwidth":{"ingressRate":8000,"ingressBurst":2147483647})");
+  ASSERT_TRUE(good) << good.fault().message;
+  const std::vector<model::PublishedPort>& ports = good->wishes.ports;
+  ASSERT_EQ(ports.size(), 3u) << "the same twice is once";
+  EXPECT_EQ(to_string(ports[0]), "8080->80/udp");
+  EXPECT_EQ(to_string(ports[1]), "[2001:db8::1]:53->53/sctp");
+  EXPECT_EQ(ports[2].protocol, 6);
+  EXPECT_EQ(good->wishes.bandwidth, (model::Bandwidth{.ingress = {8000, 2147483647}, .egress = {}}));
+  const std::pair<const char*, const char*> bad[] = {
+      {R"("portMappings":[{"hostPort":0,"containerPort":80}])", "/runtimeConfig/portMappings/0/hostPort"},
+      {R"("portMappings":[{"hostPort":80,"containerPort":65536}])", "/runtimeConfig/portMappings/0/containerPort"},
+      {R"("portMappings":[{"hostPort":"80","containerPort":80}])", "/runtimeConfig/portMappings/0/hostPort"},
+      {R"("portMappings":[{"containerPort":80}])", "/runtimeConfig/portMappings/0/hostPort"},
+      {R"("portMappings":[{"hostPort":1,"containerPort":1,"protocol":"icmp"}])", "/runtimeConfig/portMappings/0/protocol"},
+      {R"("portMappings":[{"hostPort":1,"containerPort":1,"hostIP":"host"}])", "/runtimeConfig/portMappings/0/hostIP"},
+      {R"("portMappings":[{"hostPort":1,"containerPort":1,"hostIP":"127.0.0.1"}])", "not published on the loopback"},
+      {R"("portMappings":[{"hostPort":1,"containerPort":1,"hostIP":"ff02::1"}])", "is no address of a host"},
+      {R"("portMappings":[{"hostPort":1,"containerPort":1},{"hostPort":1,"containerPort":2}])", "1->2/tcp takes the place of 1->1/tcp"},
+      {R"("portMappings":{})", "/runtimeConfig/portMappings"},
+      {R"("bandwidth":{"egressRate":-1})", "/runtimeConfig/bandwidth/egressRate"},
+      {R"("bandwidth":{"egressRate":8000,"egressBurst":8})", "egressRate: the burst in bits must be between"},
+      {R"("bandwidth":[])", "/runtimeConfig/bandwidth"}};
+  for (const auto& [runtime, place] : bad) {
+    const auto refused = wishes(runtime);
+    ASSERT_FALSE(refused) << runtime;
+    EXPECT_EQ(refused.fault().code, FaultCode::invalid_config);
+    EXPECT_THAT(refused.fault().message, HasSubstr(place));
+  }
 }
 
 TEST(Config, PrecedenceOfAddressWishes) {

@@ -346,7 +346,7 @@ TEST_F(IpamCheckTest, AFileThatWasReplacedLeasesNothingBeforeTheNextBeatIfTheHos
   node = open_store(path);
   EXPECT_EQ(attach("one"), "");
   EXPECT_THAT(value("fence").value_or(""), HasSubstr("has not reached the cluster since the node store was made anew"));
-  ASSERT_TRUE(extend_fence(*node, {600, 600}, clock.unix_seconds()).ok());
+  ASSERT_TRUE(extend_fence(*node, {600, 600}, moment(clock, "boot-1")).ok());
   EXPECT_EQ(attach("one"), "10.0.0.0");
   clock.advance(std::chrono::seconds(600));
   EXPECT_EQ(attach("two"), "");

@@ -24,7 +24,17 @@ void round_trip(const T& record, Decode decode) {
 
 TEST(Records, RoundTrip) {
   round_trip(Pool{.name = "web", .cidr = prefix("10.0.0.0/16"), .block_size = 26, .node_selector = {{"rack", "a"}}, .disabled = true}, decode_pool);
-  round_trip(Pool{.name = "far", .cidr = prefix("10.1.0.0/16"), .block_size = 26, .node_selector = {}, .mode = RoutingMode::vxlan, .cross_subnet = true, .advertise = false, .strict = true, .overhead = 50}, decode_pool);
+  round_trip(Pool{.name = "far",
+                  .cidr = prefix("10.1.0.0/16"),
+                  .block_size = 26,
+                  .node_selector = {},
+                  .mode = RoutingMode::vxlan,
+                  .cross_subnet = true,
+                  .advertise = false,
+                  .strict = true,
+                  .status_when_low = true,
+                  .overhead = 50},
+             decode_pool);
   round_trip(Pool{.name = "near", .cidr = prefix("10.2.0.0/16"), .block_size = 26, .node_selector = {}, .mode = RoutingMode::direct}, decode_pool);
   round_trip(Pool{.name = "less", .cidr = prefix("10.3.0.0/16"), .block_size = 26, .node_selector = {}, .shrinking_to = prefix("10.3.0.0/17"), .moving_from = {"a", "b"}}, decode_pool);
   round_trip(Reservation{.cidr = prefix("10.0.0.0/30"), .note = "routers \"a\""}, decode_reservation);
@@ -49,6 +59,8 @@ TEST(Records, RoundTrip) {
   e.annotations = {{"example.org/x", "line\nbreak"}};
   round_trip(e, decode_endpoint);
   round_trip(ClusterSettings{.node_grace = 3600}, decode_cluster_settings);
+  round_trip(Fence{.from = 100, .why = "removed"}, decode_fence);
+  round_trip(Fence{.from = 100, .why = "late", .beat = 40, .boot_id = "b", .boot_from = 70}, decode_fence);
   round_trip(Promise{.node = "n1", .generation = 7, .grace = 3600}, decode_promise);
   round_trip(Node{.name = "n1", .machine_id = "m", .addresses = {address("192.0.2.1")}, .labels = {{"a", "b"}}, .as_number = 65001, .joined_at = 1}, decode_node);
   BgpPeer p;
@@ -106,6 +118,8 @@ TEST(Records, RoundTrip) {
   round_trip(drained, decode_node);
   BgpStatus status{"a", 5, "running", "", "mesh", true, "none", 3, {{"peer", "tor-a", "192.0.2.1", 65000, "Active", 4, 1, 2, 3, "why"}}};
   round_trip(status, decode_bgp_status);
+  round_trip(DrainReport{"a", {{"b", 5}}, {}}, decode_drain_report);
+  round_trip(DrainReport{"a", {}, DrainReport::Own{7, true, {"b"}, {"c"}, {"tor-a"}}}, decode_drain_report);
 }
 
 TEST(Records, CommunitiesAreSpelledOneWay) {

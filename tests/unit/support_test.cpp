@@ -84,13 +84,15 @@ TEST(FakeKernelTest, EventsTellOfIPv6RoutesAloneWhenALinkGoesDown) {
   EXPECT_FALSE(events[1].link.up);
 }
 
-TEST(ManualClockTest, BothClocksMoveTogether) {
+TEST(ManualClockTest, AllClocksMoveTogether) {
   ManualClock clock(100);
   const auto start = clock.steady();
+  const int64_t booted = clock.boot_seconds();
   clock.advance(std::chrono::milliseconds(700));
   EXPECT_EQ(clock.unix_seconds(), 100);
   clock.advance(std::chrono::milliseconds(700));
   EXPECT_EQ(clock.unix_seconds(), 101);
+  EXPECT_EQ(clock.boot_seconds(), booted + 1);
   EXPECT_EQ(clock.steady() - start, std::chrono::milliseconds(1400));
 }
 
