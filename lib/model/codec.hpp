@@ -1,5 +1,5 @@
-// Helpers of the record codecs (addresses.cpp, bgp.cpp, policy_rules.cpp ...): a field reader that remembers the first error, so that a decoder
-// reads as a list of its fields. Private to lib/model.
+// Helpers of the record codecs (addresses.cpp, bgp.cpp, policy_rules.cpp ...): a field reader that remembers the first error, so
+// that a decoder reads as a list of its fields. Private to lib/model.
 #pragma once
 
 #include <map>
