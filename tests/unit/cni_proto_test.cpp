@@ -122,12 +122,13 @@ TEST(Config, DefaultsAndEveryField) {
   EXPECT_EQ(out->ipam.type, "firn-ipam");
   EXPECT_FALSE(out->forwarding);
 
-  out = parse(R"("mtu":9000,"hostPrefix":"cali","stateDir":"/x/y/","forwarding":true,"requireDaemon":true,"daemonSocket":"/r/s",
+  out = parse(R"("mtu":9000,"hostPrefix":"cali","stateDir":"/x/y/","forwarding":true,"requireDaemon":true,"daemonSocket":"/r/s","policyTimeout":250,
     "dns":{"nameservers":["10.0.0.10"],"domain":"a.b","search":["b"],"options":["ndots:5"]},
     "ipam":{"type":"firn-ipam","subnet":"10.1.0.0/16","rangeStart":"10.1.1.0","rangeEnd":"10.1.1.255","gateway":"10.1.0.1",
             "routes":[{"dst":"10.0.0.0/8"}],"cooldown":5})");
   ASSERT_TRUE(out) << out.fault().message;
   EXPECT_EQ(out->mtu, 9000);
+  EXPECT_EQ(out->policy_timeout, 250);
   EXPECT_EQ(out->host_prefix, "cali");
   EXPECT_EQ(out->state_dir, "/x/y");
   EXPECT_TRUE(out->forwarding);
@@ -172,6 +173,7 @@ TEST(Config, RefusesWithThePlace) {
       {R"("forwarding":"yes")", 7, "/forwarding"},
       {R"("requireDaemon":1)", 7, "/requireDaemon"},
       {R"("daemonSocket":"x")", 7, "/daemonSocket"},
+      {R"("policyTimeout":0)", 7, "/policyTimeout"},
       {R"("ipMasq":true)", 2, "/ipMasq"},
       {R"("prevResult":{"cniVersion":"1.0.0"})", 7, "first plugin"},
       {R"("ipam":[])", 7, "/ipam"},

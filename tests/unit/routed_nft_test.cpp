@@ -4,6 +4,8 @@
 
 #include <deque>
 
+#include "lib/netlink/packet_log.hpp"
+#include "routed/counters.hpp"
 #include "routed/nft/hold.hpp"
 #include "routed/nft/table.hpp"
 #include "routed/policy_copy.hpp"
@@ -295,6 +297,48 @@ TEST(HoldTest, TheBitLivesBetweenTwoChainsOnly) {
   EXPECT_THAT(chain.rules, ElementsAre("iifgroup != 7 accept", "meta mark set meta mark | 16", "drop"));
   EXPECT_FALSE(mark_chain("guard", chain, settings));
   EXPECT_EQ(chain.rules.size(), 3U);
+}
+
+TEST(CountersTest, AreOfRulesAndInterfaces) {
+  Counters out;
+  ASSERT_TRUE(take_listing(R"({"nftables":[{"metainfo":{}},
+    {"rule":{"chain":"a","comment":"NetworkPolicy x/y in 1","expr":[{"match":{}},{"counter":{"packets":2,"bytes":20}},{"accept":null}]}},
+    {"rule":{"chain":"a","comment":"NetworkPolicy x/y in 1","expr":[{"counter":{"packets":1,"bytes":5}}]}},
+    {"rule":{"chain":"a","expr":[{"counter":{"packets":9,"bytes":9}}]}}]})",
+                           out));
+  ASSERT_TRUE(take_listing(R"({"nftables":[{"map":{"name":"egress","elem":[
+    [{"elem":{"val":"firn1","counter":{"packets":3,"bytes":30}}},{"accept":null}]]}}]})",
+                           out));
+  EXPECT_EQ(out.rules, (std::map<std::string, Counter>{{"NetworkPolicy x/y in 1", {3, 25}}}));
+  EXPECT_EQ(out.interfaces.at("firn1").egress, (Counter{3, 30}));
+  for (const char* wrong : {"", "[]", "{}", "{\"nftables\":{}}"}) EXPECT_FALSE(take_listing(wrong, out)) << wrong;
+}
+
+TEST(PacketSummaryTest, TellsAsMuchAsThereIs) {
+  const auto bytes = [](std::string_view hex) {
+    std::vector<uint8_t> out;
+    for (size_t i = 0; i + 1 < hex.size(); i += 2) out.push_back(static_cast<uint8_t>(std::stoi(std::string(hex.substr(i, 2)), nullptr, 16)));
+    return out;
+  };
+  const std::string tcp = "4500003c0001400040060000" "0a2c00070a2c0008" "9c4000500000000000000000a0020000";
+  auto packet = netlink::summarize(bytes(tcp));
+  ASSERT_TRUE(packet);
+  EXPECT_EQ(packet->source.to_string(), "10.44.0.7");
+  EXPECT_EQ(packet->destination.to_string(), "10.44.0.8");
+  EXPECT_EQ(packet->protocol, 6);
+  EXPECT_EQ(packet->destination_port, 80);
+  EXPECT_EQ(packet->flags, "SYN");
+  EXPECT_EQ(packet->bytes, 60U);
+  const auto whole = bytes(tcp);
+  for (size_t length = 0; length < whole.size(); ++length) {
+    const auto cut = netlink::summarize({whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(length)});
+    EXPECT_EQ(cut.has_value(), length >= 20) << length;
+  }
+  packet = netlink::summarize(bytes("6000000000083aff" + std::string(31, '0') + "1" + std::string(31, '0') + "28000000000000000"));
+  ASSERT_TRUE(packet);
+  EXPECT_EQ(packet->destination.to_string(), "::2");
+  EXPECT_EQ(packet->icmp_type, 128);
+  EXPECT_FALSE(netlink::summarize(bytes("70")));
 }
 
 TEST(PolicyCopyTest, ComesBackAsItWas) {

@@ -54,7 +54,7 @@ std::string config_error(const Directory& directory, const std::string& text) {
 TEST(Config, FileThenCommandLine) {
   const Directory directory;
   std::ofstream(directory / "c.json") << R"({"metrics":"off","resync":5,"socketGroup":"firn","receiveBuffer":4096,
-    "bird":{"supervise":false,"socket":"/run/bird/bird.ctl"}})";
+    "policy":false,"nft":{"binary":"/x/firn-nft","mark":16},"bird":{"supervise":false,"socket":"/run/bird/bird.ctl"}})";
   const auto read = read_invocation({"--config", directory / "c.json", "--state-dir=/tmp/x", "--log-level", "debug"});
   ASSERT_TRUE(read) << read.error().message;
   EXPECT_EQ(read->config.metrics, "");
@@ -63,6 +63,9 @@ TEST(Config, FileThenCommandLine) {
   EXPECT_EQ(read->config.socket_group, "firn");
   EXPECT_EQ(read->config.receive_buffer, 4096);
   EXPECT_FALSE(read->config.bird.supervise);
+  EXPECT_FALSE(read->config.policy);
+  EXPECT_EQ(read->config.nft.binary, "/x/firn-nft");
+  EXPECT_EQ(read->config.nft.mark, 16U);
   EXPECT_EQ(read->config.log_level, Level::debug);
 }
 
@@ -72,6 +75,10 @@ TEST(Config, ErrorsNameFileAndField) {
            {R"({"metrcs":"off"})", "/metrcs"},
            {R"({"metrics":"localhost"})", "/metrics"},
            {R"({"resync":0})", "/resync"},
+           {R"({"policy":1})", "/policy"},
+           {R"({"nft":{"mark":48}})", "/nft/mark"},
+           {R"({"nft":{"mark":0}})", "/nft/mark"},
+           {R"({"nft":{"binary":"firn-nft"}})", "/nft/binary"},
            {R"({"bird":{"supervise":"yes"}})", "/bird/supervise"},
            {R"({"bird":{"socket":"relative"}})", "/bird/socket"},
            {R"({"logLevel":"loud"})", "/logLevel"},
@@ -180,6 +187,29 @@ TEST_F(ControlTest, AnswersShortAndLongReplies) {
   const auto long_reply = control::call(path, "long", 5s);
   ASSERT_TRUE(long_reply) << long_reply.error().message;
   EXPECT_EQ(long_reply->size(), 3'000'000U);
+}
+
+TEST_F(ControlTest, AReplyMayComeLater) {
+  std::vector<uint64_t> waiting;  // the loop's
+  serve([&](const control::Peer& peer, std::string_view request) -> std::optional<std::string> {
+    if (request == "later") {
+      waiting.push_back(peer.client);
+      return std::nullopt;
+    }
+    if (request == "how many") return std::to_string(waiting.size());
+    for (const uint64_t client : waiting) server->reply(client, "now");
+    server->reply(4711, "to nobody");
+    return std::string("done");
+  });
+  Result<std::string> late = std::string();
+  std::thread patient([&] { late = control::call(path, "later", 10s); });
+  // This one does not wait for it: its reply finds nobody.
+  EXPECT_FALSE(control::call(path, "later", 50ms));
+  while (control::call(path, "how many", 2s).value() != "2") {}
+  EXPECT_EQ(control::call(path, "go on", 2s).value(), "done");
+  patient.join();
+  ASSERT_TRUE(late) << late.error().message;
+  EXPECT_EQ(*late, "now");
 }
 
 TEST_F(ControlTest, TooLongRequestsAndRepliesAreErrors) {
