@@ -35,6 +35,7 @@
 #include "routed/nft/hold.hpp"
 #include "routed/nft/table.hpp"
 #include "routed/policy/compute.hpp"
+#include "routed/policy/extra_sources.hpp"
 #include "routed/policy/nat.hpp"
 #include "routed/policy_copy.hpp"
 
@@ -53,7 +54,7 @@ class Firewall {
   // Reads the copy of an earlier run; with "policy": false takes a table of an earlier run away.
   void start();
   void set_endpoint(const std::string& handle, const model::Endpoint* endpoint);  // of this host
-  void set_pool(const std::string& name, const model::Pool* pool) { nat_.set_pool(name, pool); }
+  void set_pool(const std::string& name, const model::Pool* pool);
   void set_self(const std::string& node);  // "": the host has no name yet
   void take(const ClusterUpdate& update);
   void set_link(const netlink::Link& link);
@@ -107,6 +108,8 @@ class Firewall {
   void hold();
   void mark_node();
   void group_links();
+  void guard(const std::string& handle, const model::Endpoint* endpoint);
+  void loosen_links();
   void answer_waiters();
   Flows::Ports flow_ports();
 
@@ -143,6 +146,9 @@ class Firewall {
   };
   std::map<std::string, size_t> interfaces_;  // of endpoints of this host
   std::map<std::string, Side> here_;          // by handle
+  std::map<std::string, model::Pool> pools_;  // with extra sources
+  std::map<std::string, model::Endpoint> asking_;    // handle -> who has asked to send from more than its own addresses
+  std::set<std::string> loosened_, loosen_;          // interfaces whose source check is left to the table alone: are, shall be
   std::map<std::string, int> ungrouped_;      // veths with firn's alias that are not in its group
   std::list<Waiter> waiters_;
 };

@@ -50,6 +50,7 @@ struct Pool {
   bool nat = false;
   std::vector<Prefix> nat_exclude = {};                // outside as well, but reached by the container's own address
   std::optional<AddressRange> nat_source = std::nullopt;  // addresses of the host to leave by; absent: that of the way out
+  std::vector<Prefix> extra_sources = {};     // which further addresses its containers may ask to send from
   std::optional<Prefix> shrinking_to = {};    // the part that stays: outside of it nothing is leased or claimed any more
   std::vector<std::string> moving_from = {};  // claims inside `cidr` are still under these pools' names: no new ones meanwhile
   int overhead = 0;           // in the node store's copy alone: bytes that a packet may grow by between hosts
