@@ -56,6 +56,7 @@ class Firewall {
   void set_endpoint(const std::string& handle, const model::Endpoint* endpoint);  // of this host
   void set_pool(const std::string& name, const model::Pool* pool);
   void set_self(const std::string& node);  // "": the host has no name yet
+  bool knows_self() const { return self_known_; }
   void take(const ClusterUpdate& update);
   void set_link(const netlink::Link& link);
   void remove_link(const std::string& name);
