@@ -82,8 +82,8 @@ struct Settings {
   std::optional<std::vector<Prefix>> nat_exclude, extra_sources;
   std::optional<std::optional<AddressRange>> nat_source;
   bool empty() const {
-    return !mode && !cross_subnet && !advertise && !strict && !status_when_low && !selector && !nat && !nat_exclude && !nat_source &&
-           !extra_sources;
+    return !mode && !cross_subnet && !advertise && !strict && !status_when_low && !selector && !nat && !nat_exclude &&
+           !nat_source && !extra_sources;
   }
   void apply_to(model::Pool& pool) const {
     pool.mode = mode.value_or(pool.mode);

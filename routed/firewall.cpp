@@ -60,7 +60,8 @@ void Firewall::guard(const std::string& handle, const model::Endpoint* endpoint)
   if (endpoint != nullptr && endpoint->annotations.contains(policy::extra_sources_annotation)) {
     extra = policy::extra_sources_of(*endpoint, pools_);
     for (const std::string& refused : extra.refused) {
-      log_.repeated(Level::warning, "extra sources " + handle, handle + " asks to send from '" + refused + "', which no pool of it permits");
+      log_.repeated(Level::warning, "extra sources " + handle,
+                    handle + " asks to send from '" + refused + "', which no pool of it permits");
     }
     if (!extra.granted.empty()) loosen_.insert(endpoint->host_ifname);
     asking_[handle] = *endpoint;
@@ -105,7 +106,8 @@ void Firewall::set_endpoint(const std::string& handle, const model::Endpoint* en
   const auto old = here_.find(handle);
   if (old != here_.end()) {
     const Side& side = old->second;
-    if (endpoint != nullptr && endpoint->host_ifname == side.interface && endpoint->addresses == side.addresses && ports == side.ports) {
+    if (endpoint != nullptr && endpoint->host_ifname == side.interface && endpoint->addresses == side.addresses &&
+        ports == side.ports) {
       return;
     }
     flows_.gone(old->second.addresses);

@@ -1,5 +1,5 @@
-// Firewall: the nftables table on the loop's side. Feeds policy::Compute and policy::Nat with this host's endpoints and pools and the
-// cluster's policies and nodes, hands what they wish to nft::Table, watches for others who change the table, and keeps the hold
+// Firewall: the nftables table on the loop's side. Feeds policy::Compute and policy::Nat with this host's endpoints and pools and
+// the cluster's policies and nodes, hands what they wish to nft::Table, watches for others who change the table, and keeps the hold
 // table behind it.
 // Nothing is written before the endpoints of this host are known and the policies of the cluster, or the copy of them that an
 // earlier run left; until then the old rules stay, and who waits for an endpoint is told so.
@@ -145,12 +145,12 @@ class Firewall {
     std::vector<Address> addresses;
     std::vector<model::PortPlace> ports;
   };
-  std::map<std::string, size_t> interfaces_;  // of endpoints of this host
-  std::map<std::string, Side> here_;          // by handle
-  std::map<std::string, model::Pool> pools_;  // with extra sources
-  std::map<std::string, model::Endpoint> asking_;    // handle -> who has asked to send from more than its own addresses
-  std::set<std::string> loosened_, loosen_;          // interfaces whose source check is left to the table alone: are, shall be
-  std::map<std::string, int> ungrouped_;      // veths with firn's alias that are not in its group
+  std::map<std::string, size_t> interfaces_;       // of endpoints of this host
+  std::map<std::string, Side> here_;               // by handle
+  std::map<std::string, model::Pool> pools_;       // with extra sources
+  std::map<std::string, model::Endpoint> asking_;  // handle -> who has asked to send from more than its own addresses
+  std::set<std::string> loosened_, loosen_;        // interfaces whose source check is left to the table alone: are, shall be
+  std::map<std::string, int> ungrouped_;           // veths with firn's alias that are not in its group
   std::list<Waiter> waiters_;
 };
 

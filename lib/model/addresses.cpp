@@ -236,7 +236,8 @@ Result<Pool> decode_pool(Source source) {
     read_nat(f, root, pool);
     pool.extra_sources = read_prefixes(f, "extra_sources");
     for (const Prefix& range : pool.extra_sources) {
-      require(f, range.length() > 0, "/extra_sources: every address there is would be no guard; two halves (0.0.0.0/1, 128.0.0.0/1) say that it is meant");
+      require(f, range.length() > 0,
+              "/extra_sources: every address there is would be no guard; two halves (0.0.0.0/1, 128.0.0.0/1) say that it is meant");
     }
     if (root["shrinking_to"].present()) {
       pool.shrinking_to = f.prefix("shrinking_to");
