@@ -29,7 +29,6 @@ bool is_published(std::string_view key) { return key.starts_with(keys::published
 Firewall::Firewall(loop::Loop& loop, Log& log, const Clock& clock, const Config& config, netlink::Kernel& kernel, Ports ports)
     : loop_(loop),
       log_(log),
-      clock_(clock),
       config_(config),
       kernel_(kernel),
       ports_(std::move(ports)),

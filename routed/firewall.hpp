@@ -116,7 +116,6 @@ class Firewall {
 
   loop::Loop& loop_;
   Log& log_;
-  const Clock& clock_;
   const Config& config_;
   netlink::Kernel& kernel_;
   const Ports ports_;
