@@ -65,8 +65,9 @@ Traffic::Traffic(const firn::test::NetnsFixture& client_netns, const firn::test:
   datagrams_ = open(server_netns, SOCK_DGRAM, port);
   listener_ = open(server_netns, SOCK_STREAM, port);
   if (::listen(listener_.get(), 16) != 0) die("listen");
-  flow_ = open(client_netns_, SOCK_DGRAM, 0);
-  if (::connect(flow_.get(), generic(server_), sizeof server_) != 0) die("connect");
+  answered_ = flow();
+  unanswered_ = flow();
+  ask(answered_);
   connection_ = open(client_netns_, SOCK_STREAM, 0);
   if (::connect(connection_.get(), generic(server_), sizeof server_) != 0) die("no connection");
   connection_server_ = accepted();
@@ -113,16 +114,26 @@ std::vector<double> Traffic::first_packets(size_t count) {
   const auto sockets = clients(SOCK_DGRAM, count);
   std::vector<double> out;
   for (const unique_fd& client : sockets) {
-    sockaddr_in from{};
-    socklen_t size = sizeof from;
-    char byte = 0;
     const auto began = Clock::now();
-    if (::sendto(client.get(), "x", 1, 0, generic(server_), sizeof server_) != 1) die("send");
-    if (::recvfrom(datagrams_.get(), &byte, 1, 0, reinterpret_cast<sockaddr*>(&from), &size) != 1) die("no datagram arrived");
-    if (::sendto(datagrams_.get(), "x", 1, 0, generic(from), size) != 1) die("answer");
-    receive_byte(client);
+    ask(client);
     out.push_back(microseconds(Clock::now() - began));
   }
+  return out;
+}
+
+void Traffic::ask(const unique_fd& client) const {
+  sockaddr_in from{};
+  socklen_t size = sizeof from;
+  char byte = 0;
+  if (::sendto(client.get(), "x", 1, 0, generic(server_), sizeof server_) != 1) die("send");
+  if (::recvfrom(datagrams_.get(), &byte, 1, 0, reinterpret_cast<sockaddr*>(&from), &size) != 1) die("no datagram arrived");
+  if (::sendto(datagrams_.get(), "x", 1, 0, generic(from), size) != 1) die("answer");
+  receive_byte(client);
+}
+
+unique_fd Traffic::flow() const {
+  unique_fd out = open(client_netns_, SOCK_DGRAM, 0);
+  if (::connect(out.get(), generic(server_), sizeof server_) != 0) die("connect");
   return out;
 }
 
@@ -159,7 +170,7 @@ std::vector<double> Traffic::requests(size_t count) {
   return out;
 }
 
-double Traffic::small_packets(size_t count) {
+double Traffic::small_packets(const unique_fd& flow, size_t count) {
   std::array<char, small_size> content{}, arrived{};
   iovec out{content.data(), content.size()}, in{arrived.data(), arrived.size()};
   std::array<mmsghdr, batch> sent{}, received{};
@@ -167,7 +178,7 @@ double Traffic::small_packets(size_t count) {
   for (mmsghdr& message : received) message.msg_hdr.msg_iov = &in, message.msg_hdr.msg_iovlen = 1;
   const auto began = Clock::now();
   for (size_t done = 0; done < count; done += batch) {
-    if (::sendmmsg(flow_.get(), sent.data(), batch, 0) != static_cast<int>(batch)) die("send many");
+    if (::sendmmsg(flow.get(), sent.data(), batch, 0) != static_cast<int>(batch)) die("send many");
     for (size_t got = 0; got < batch;) {
       const int n = ::recvmmsg(datagrams_.get(), received.data(), static_cast<unsigned>(batch - got), MSG_WAITFORONE, nullptr);
       if (n <= 0) die("a small packet is lost");

@@ -28,8 +28,9 @@ class Traffic {
   std::vector<double> connects(size_t count);
   // One byte and one byte back on a connection that is there: microseconds each.
   std::vector<double> requests(size_t count);
-  // 64 bytes by UDP, 32 at a time, one way: packets a second.
-  double small_packets(size_t count);
+  // 64 bytes by UDP, 32 at a time, one way: packets a second. A flow that was never answered stays new to connection tracking.
+  double small_packets(size_t count) { return small_packets(answered_, count); }
+  double unanswered_packets(size_t count) { return small_packets(unanswered_, count); }
   // One TCP connection: bytes a second until the receiver has them all.
   double stream(size_t bytes);
 
@@ -37,12 +38,16 @@ class Traffic {
   firn::unique_fd open(const firn::test::NetnsFixture& netns, int type, uint16_t bound) const;
   std::vector<firn::unique_fd> clients(int type, size_t count);
   firn::unique_fd accepted() const;
+  firn::unique_fd flow() const;
+  // One datagram and its answer.
+  void ask(const firn::unique_fd& client) const;
+  double small_packets(const firn::unique_fd& flow, size_t count);
 
   const firn::test::NetnsFixture& client_netns_;
   sockaddr_in server_{};
   uint16_t next_port_ = 10'000;
-  firn::unique_fd datagrams_, listener_;  // of the server
-  firn::unique_fd flow_;                  // UDP, of the client
+  firn::unique_fd datagrams_, listener_;   // of the server
+  firn::unique_fd answered_, unanswered_;  // UDP, of the client
   firn::unique_fd connection_, connection_server_;
 };
 
