@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "elements.hpp"
+#include "routed/nft/firn_nft/elements.hpp"
 
 #include <arpa/inet.h>
 #include <linux/netfilter.h>

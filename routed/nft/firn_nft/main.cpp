@@ -33,7 +33,7 @@
 #include <string_view>
 #include <utility>
 
-#include "elements.hpp"
+#include "routed/nft/firn_nft/elements.hpp"
 
 namespace {
 
