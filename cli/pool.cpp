@@ -79,10 +79,11 @@ struct Settings {
   std::optional<model::RoutingMode> mode;
   std::optional<bool> cross_subnet, advertise, strict, status_when_low, nat;
   std::optional<Labels> selector;
-  std::optional<std::vector<Prefix>> nat_exclude;
+  std::optional<std::vector<Prefix>> nat_exclude, extra_sources;
   std::optional<std::optional<AddressRange>> nat_source;
   bool empty() const {
-    return !mode && !cross_subnet && !advertise && !strict && !status_when_low && !selector && !nat && !nat_exclude && !nat_source;
+    return !mode && !cross_subnet && !advertise && !strict && !status_when_low && !selector && !nat && !nat_exclude &&
+           !nat_source && !extra_sources;
   }
   void apply_to(model::Pool& pool) const {
     pool.mode = mode.value_or(pool.mode);
@@ -96,6 +97,7 @@ struct Settings {
     if (nat == false) pool.nat_exclude.clear(), pool.nat_source.reset();
     if (nat_exclude) pool.nat_exclude = *nat_exclude;
     if (nat_source) pool.nat_source = *nat_source;
+    if (extra_sources) pool.extra_sources = *extra_sources;
   }
 };
 
@@ -118,15 +120,19 @@ Result<std::vector<Prefix>> parse_prefixes(std::string_view text) {
   return out;
 }
 
+Status read_prefixes(const std::string& text, std::optional<std::vector<Prefix>>& out) {
+  auto prefixes = parse_prefixes(text);
+  if (!prefixes) return std::move(prefixes).error();
+  out = *std::move(prefixes);
+  return {};
+}
+
 void take_nat(Command& verb, Settings& settings) {
   verb.toggle("nat", "Its containers leave the cluster with their host's address", settings.nat)
       .option("--nat-exclude", "CIDR,...", "Destinations that see the container's own address all the same; '' for none",
-              [&settings](const std::string& text) -> Status {
-                auto prefixes = parse_prefixes(text);
-                if (!prefixes) return std::move(prefixes).error();
-                settings.nat_exclude = *std::move(prefixes);
-                return {};
-              })
+              [&settings](const std::string& text) { return read_prefixes(text, settings.nat_exclude); })
+      .option("--extra-sources", "CIDR,...", "Further addresses that its containers may ask to send from; '' for none",
+              [&settings](const std::string& text) { return read_prefixes(text, settings.extra_sources); })
       .option("--nat-source", "ADDRESS[-ADDRESS]", "Addresses of the host to leave with; '' for that of the way out",
               [&settings](const std::string& text) -> Status {
                 settings.nat_source.emplace();
@@ -232,6 +238,7 @@ Result<Exit> show(const Context& context, const std::string& name) {
   sheet.line("Mode", routing(*pool));
   if (!pool->nat_exclude.empty()) sheet.line("No NAT towards", prefixes_text(pool->nat_exclude));
   if (pool->nat_source) sheet.line("NAT source", pool->nat_source->to_string());
+  if (!pool->extra_sources.empty()) sheet.line("Extra sources", prefixes_text(pool->extra_sources));
   sheet.line("Scope", scope(*pool)).line("State", state(*pool)).line("Node selector", labels_text(pool->node_selector));
   for (const ipam::PoolUse& use : *usage) {
     if (use.pool.name != name) continue;

@@ -260,7 +260,10 @@ void Daemon::hand_over_changes() {
 }
 
 void Daemon::reconcile() {
-  firewall_.flush(intake_.complete() && !intake_.lost());
+  const bool known = intake_.complete() && !intake_.lost();
+  // The first container of a host waits for the table, which waits for this.
+  if (known && !firewall_.knows_self()) learn_identity();
+  firewall_.flush(known);
   if (routes_.listed() && intake_.complete() && !intake_.lost()) {
     for (const Step step : {Step::remove, Step::put}) {
       const auto links = [&] { reconcile_one(links_, "link", step); };

@@ -29,7 +29,6 @@ bool is_published(std::string_view key) { return key.starts_with(keys::published
 Firewall::Firewall(loop::Loop& loop, Log& log, const Clock& clock, const Config& config, netlink::Kernel& kernel, Ports ports)
     : loop_(loop),
       log_(log),
-      clock_(clock),
       config_(config),
       kernel_(kernel),
       ports_(std::move(ports)),
@@ -52,14 +51,62 @@ void Firewall::start() {
 
 // Inputs ---------------------------------------------------------------------------------------------------------------------
 
+// What the endpoint may send from. Its interface's own check of sources knows routes alone, and would drop the extra ones.
+void Firewall::guard(const std::string& handle, const model::Endpoint* endpoint) {
+  const auto before = asking_.find(handle);
+  if (before != asking_.end()) loosen_.erase(before->second.host_ifname);
+  policy::ExtraSources extra;
+  if (endpoint != nullptr && endpoint->annotations.contains(policy::extra_sources_annotation)) {
+    extra = policy::extra_sources_of(*endpoint, pools_);
+    for (const std::string& refused : extra.refused) {
+      log_.repeated(Level::warning, "extra sources " + handle,
+                    handle + " asks to send from '" + refused + "', which no pool of it permits");
+    }
+    if (!extra.granted.empty()) loosen_.insert(endpoint->host_ifname);
+    asking_[handle] = *endpoint;
+  } else if (before != asking_.end()) {
+    asking_.erase(before);
+  }
+  compute_.set_endpoint(handle, endpoint, true, extra.granted);
+}
+
+void Firewall::set_pool(const std::string& name, const model::Pool* pool) {
+  nat_.set_pool(name, pool);
+  if (pool != nullptr && !pool->extra_sources.empty()) pools_[name] = *pool;
+  else if (pools_.erase(name) == 0) return;
+  const auto asking = asking_;
+  for (const auto& [handle, endpoint] : asking) guard(handle, &endpoint);
+}
+
+void Firewall::loosen_links() {
+  std::vector<netlink::Request> requests;
+  const auto set = [&](const std::string& name, bool strict) {
+    const auto index = kernel_.index_of(name);
+    if (!index) return;
+    netlink::SetLink link{.index = *index};
+    link.ipv4_strict_source = strict;
+    requests.emplace_back(std::move(link));
+  };
+  for (const std::string& name : loosen_) {
+    if (!loosened_.contains(name)) set(name, false);
+  }
+  for (const std::string& name : loosened_) {
+    if (!loosen_.contains(name)) set(name, true);
+  }
+  loosened_ = loosen_;
+  if (requests.empty()) return;
+  if (const auto done = netlink::all_done(kernel_.apply(requests)); !done) ports_.failed("source check", done.error());
+}
+
 void Firewall::set_endpoint(const std::string& handle, const model::Endpoint* endpoint) {
-  compute_.set_endpoint(handle, endpoint, true);
+  guard(handle, endpoint);
   nat_.set_endpoint(handle, endpoint);
   const std::vector<model::PortPlace> ports = endpoint == nullptr ? std::vector<model::PortPlace>() : model::places_of(*endpoint);
   const auto old = here_.find(handle);
   if (old != here_.end()) {
     const Side& side = old->second;
-    if (endpoint != nullptr && endpoint->host_ifname == side.interface && endpoint->addresses == side.addresses && ports == side.ports) {
+    if (endpoint != nullptr && endpoint->host_ifname == side.interface && endpoint->addresses == side.addresses &&
+        ports == side.ports) {
       return;
     }
     flows_.gone(old->second.addresses);
@@ -301,6 +348,7 @@ void Firewall::table_applied() {
   if (!table_.is_in_place()) return;
   if (!held_) hold();
   group_links();
+  loosen_links();
   answer_waiters();
   if (std::exchange(flows_due_, false)) flows_.changed();
 }

@@ -1,5 +1,5 @@
-// Firewall: the nftables table on the loop's side. Feeds policy::Compute and policy::Nat with this host's endpoints and pools and the
-// cluster's policies and nodes, hands what they wish to nft::Table, watches for others who change the table, and keeps the hold
+// Firewall: the nftables table on the loop's side. Feeds policy::Compute and policy::Nat with this host's endpoints and pools and
+// the cluster's policies and nodes, hands what they wish to nft::Table, watches for others who change the table, and keeps the hold
 // table behind it.
 // Nothing is written before the endpoints of this host are known and the policies of the cluster, or the copy of them that an
 // earlier run left; until then the old rules stay, and who waits for an endpoint is told so.
@@ -35,6 +35,7 @@
 #include "routed/nft/hold.hpp"
 #include "routed/nft/table.hpp"
 #include "routed/policy/compute.hpp"
+#include "routed/policy/extra_sources.hpp"
 #include "routed/policy/nat.hpp"
 #include "routed/policy_copy.hpp"
 
@@ -53,8 +54,9 @@ class Firewall {
   // Reads the copy of an earlier run; with "policy": false takes a table of an earlier run away.
   void start();
   void set_endpoint(const std::string& handle, const model::Endpoint* endpoint);  // of this host
-  void set_pool(const std::string& name, const model::Pool* pool) { nat_.set_pool(name, pool); }
+  void set_pool(const std::string& name, const model::Pool* pool);
   void set_self(const std::string& node);  // "": the host has no name yet
+  bool knows_self() const { return self_known_; }
   void take(const ClusterUpdate& update);
   void set_link(const netlink::Link& link);
   void remove_link(const std::string& name);
@@ -107,12 +109,13 @@ class Firewall {
   void hold();
   void mark_node();
   void group_links();
+  void guard(const std::string& handle, const model::Endpoint* endpoint);
+  void loosen_links();
   void answer_waiters();
   Flows::Ports flow_ports();
 
   loop::Loop& loop_;
   Log& log_;
-  const Clock& clock_;
   const Config& config_;
   netlink::Kernel& kernel_;
   const Ports ports_;
@@ -141,9 +144,12 @@ class Firewall {
     std::vector<Address> addresses;
     std::vector<model::PortPlace> ports;
   };
-  std::map<std::string, size_t> interfaces_;  // of endpoints of this host
-  std::map<std::string, Side> here_;          // by handle
-  std::map<std::string, int> ungrouped_;      // veths with firn's alias that are not in its group
+  std::map<std::string, size_t> interfaces_;       // of endpoints of this host
+  std::map<std::string, Side> here_;               // by handle
+  std::map<std::string, model::Pool> pools_;       // with extra sources
+  std::map<std::string, model::Endpoint> asking_;  // handle -> who has asked to send from more than its own addresses
+  std::set<std::string> loosened_, loosen_;        // interfaces whose source check is left to the table alone: are, shall be
+  std::map<std::string, int> ungrouped_;           // veths with firn's alias that are not in its group
   std::list<Waiter> waiters_;
 };
 

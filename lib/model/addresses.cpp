@@ -72,15 +72,28 @@ std::string queue_text(const std::vector<FreeRun>& runs) {
   return out;
 }
 
+std::vector<Prefix> read_prefixes(Fields& fields, std::string_view name) {
+  std::vector<Prefix> out;
+  for (const json::Value& item : fields.list(name)) {
+    auto text = item.string();
+    auto prefix = text ? Prefix::parse(*text) : Result<Prefix>(std::move(text).error());
+    if (prefix) out.push_back(*prefix);
+    else fields.fail(item.error(prefix.error().message));
+  }
+  return out;
+}
+
+void write_prefixes(json::Writer& w, std::string_view name, const std::vector<Prefix>& prefixes) {
+  if (prefixes.empty()) return;
+  w.key(name).begin_array();
+  for (const Prefix& prefix : prefixes) w.value(prefix.to_string());
+  w.end_array();
+}
+
 // Only what nat_exclude and nat_source say of another family, or without nat, is judged elsewhere (ipam/pools.hpp).
 void read_nat(Fields& fields, const json::Value& root, Pool& pool) {
   pool.nat = fields.flag_or("nat", false);
-  for (const json::Value& item : fields.list("nat_exclude")) {
-    auto text = item.string();
-    auto prefix = text ? Prefix::parse(*text) : Result<Prefix>(std::move(text).error());
-    if (prefix) pool.nat_exclude.push_back(*prefix);
-    else fields.fail(item.error(prefix.error().message));
-  }
+  pool.nat_exclude = read_prefixes(fields, "nat_exclude");
   if (!root["nat_source"].present()) return;
   auto range = AddressRange::parse(fields.text("nat_source"));
   if (range) pool.nat_source = *range;
@@ -190,12 +203,9 @@ std::string encode(const Pool& pool) {
   if (pool.strict) w.field("strict", true);
   if (pool.status_when_low) w.field("status_when_low", true);
   if (pool.nat) w.field("nat", true);
-  if (!pool.nat_exclude.empty()) {
-    w.key("nat_exclude").begin_array();
-    for (const Prefix& prefix : pool.nat_exclude) w.value(prefix.to_string());
-    w.end_array();
-  }
+  write_prefixes(w, "nat_exclude", pool.nat_exclude);
   if (pool.nat_source) w.field("nat_source", pool.nat_source->to_string());
+  write_prefixes(w, "extra_sources", pool.extra_sources);
   if (pool.shrinking_to) w.field("shrinking_to", pool.shrinking_to->to_string());
   if (!pool.moving_from.empty()) {
     w.key("moving_from").begin_array();
@@ -224,6 +234,11 @@ Result<Pool> decode_pool(Source source) {
     pool.strict = f.flag_or("strict", false);
     pool.status_when_low = f.flag_or("status_when_low", false);
     read_nat(f, root, pool);
+    pool.extra_sources = read_prefixes(f, "extra_sources");
+    for (const Prefix& range : pool.extra_sources) {
+      require(f, range.length() > 0,
+              "/extra_sources: every address there is would be no guard; two halves (0.0.0.0/1, 128.0.0.0/1) say that it is meant");
+    }
     if (root["shrinking_to"].present()) {
       pool.shrinking_to = f.prefix("shrinking_to");
       require(f, pool.cidr.contains(*pool.shrinking_to), "/shrinking_to: is not inside /cidr");

@@ -50,10 +50,10 @@ std::string bgp_status(std::string_view node);
 std::string drain_report(std::string_view node);
 
 // Node store. pool/ and reservation/ are copies of the cluster's, plus node-only pools.
-inline constexpr std::string_view node_identity = "self";  // value: the node's name; absent before `firnctl init`
+inline constexpr std::string_view node_identity = "self";         // value: the node's name; absent before `firnctl init`
 inline constexpr std::string_view own_generation = "generation";  // of this host as a node, in decimal; absent: 0
 inline constexpr std::string_view fence = "fence";
-inline constexpr std::string_view boot = "boot";           // value: boot id at the last use
+inline constexpr std::string_view boot = "boot";  // value: boot id at the last use
 inline constexpr std::string_view blocks = "block/";
 inline constexpr std::string_view leases = "lease/";
 inline constexpr std::string_view endpoints = "endpoint/";

@@ -37,22 +37,23 @@ Result<RoutingMode> parse_routing_mode(std::string_view text);
 struct Pool {
   std::string name;  // [a-z0-9]([a-z0-9.-]*[a-z0-9])?, up to 63 bytes; node-only pools are named "net-ADDRESS-LENGTH"
   Prefix cidr;
-  int block_size = 0;                               // prefix length of a block: IPv4 default 26, IPv6 122; at most 2^16 addresses
+  int block_size = 0;                                // prefix length of a block: IPv4 default 26, IPv6 122; at most 2^16 addresses
   std::map<std::string, std::string> node_selector;  // labels a node must carry; empty: every node
-  bool disabled = false;                            // no new leases; live ones stay
+  bool disabled = false;                             // no new leases; live ones stay
   bool node_only = false;
   RoutingMode mode = RoutingMode::bgp;
-  bool cross_subnet = false;  // vxlan: encapsulate only where there is no shared layer 2
-  bool advertise = true;      // blocks are announced over BGP
-  bool strict = false;        // a host never borrows an address of another host's block
-  bool status_when_low = false;               // CNI STATUS fails on a host that has no spare block of it and can claim none
+  bool cross_subnet = false;     // vxlan: encapsulate only where there is no shared layer 2
+  bool advertise = true;         // blocks are announced over BGP
+  bool strict = false;           // a host never borrows an address of another host's block
+  bool status_when_low = false;  // CNI STATUS fails on a host that has no spare block of it and can claim none
   // Its containers leave the cluster as their host: what goes to addresses that are neither of a pool nor of a node.
   bool nat = false;
-  std::vector<Prefix> nat_exclude = {};                // outside as well, but reached by the container's own address
+  std::vector<Prefix> nat_exclude = {};                   // outside as well, but reached by the container's own address
   std::optional<AddressRange> nat_source = std::nullopt;  // addresses of the host to leave by; absent: that of the way out
+  std::vector<Prefix> extra_sources = {};                 // which further addresses its containers may ask to send from
   std::optional<Prefix> shrinking_to = {};    // the part that stays: outside of it nothing is leased or claimed any more
   std::vector<std::string> moving_from = {};  // claims inside `cidr` are still under these pools' names: no new ones meanwhile
-  int overhead = 0;           // in the node store's copy alone: bytes that a packet may grow by between hosts
+  int overhead = 0;                           // in the node store's copy alone: bytes that a packet may grow by between hosts
   Prefix leasable() const { return shrinking_to.value_or(cidr); }
   bool operator==(const Pool&) const = default;
 };
@@ -112,14 +113,14 @@ struct Endpoint {
   std::string network;
   std::string container_id;
   std::string ifname;
-  std::string netns;           // path given by the runtime; "" when none
-  uint64_t netns_inode = 0;    // identity of the namespace behind it; 0 when not opened
-  std::string boot_id;         // of the boot in which it was attached
-  std::string host_ifname;     // "" for kind address
-  Mac mac;                     // container side
+  std::string netns;         // path given by the runtime; "" when none
+  uint64_t netns_inode = 0;  // identity of the namespace behind it; 0 when not opened
+  std::string boot_id;       // of the boot in which it was attached
+  std::string host_ifname;   // "" for kind address
+  Mac mac;                   // container side
   int mtu = 0;
   std::vector<Address> addresses;
-  bool leased = true;          // false: another IPAM plugin owns the addresses
+  bool leased = true;  // false: another IPAM plugin owns the addresses
   int64_t created_at = 0;
   std::string pod_namespace, pod_name, pod_uid;
   std::map<std::string, std::string> labels, annotations;
@@ -140,7 +141,7 @@ struct Drain {
 // Key: node/NAME in the cluster store.
 struct Node {
   std::string name;
-  std::string machine_id;  // of /etc/machine-id, or a random one kept in the state directory
+  std::string machine_id;          // of /etc/machine-id, or a random one kept in the state directory
   std::vector<Address> addresses;  // how peers reach this host; the first IPv4 one is the default router id
   std::map<std::string, std::string> labels;
   std::optional<uint32_t> as_number;  // overrides BgpSettings::as_number
@@ -192,8 +193,8 @@ struct Fence {
 // wrote (strict), a field that the record does not have is an error that names the field it may have been.
 struct Source {
   template <class Text>
-    requires std::convertible_to<const Text&, std::string_view>
-  Source(const Text& t, bool is_strict = false) : text(t), strict(is_strict) {}  // NOLINT(google-explicit-constructor)
+  requires std::convertible_to<const Text&, std::string_view> Source(const Text& t, bool is_strict = false)
+      : text(t), strict(is_strict) {}  // NOLINT(google-explicit-constructor)
   std::string_view text;
   bool strict = false;
 };

@@ -93,8 +93,8 @@ _firnctl() {
         ;;
       "firnctl pool create")
         words="" names=""
-        options="--help --output --state-dir --socket --block-size --disabled --mode --cross-subnet --no-cross-subnet --advertise --no-advertise --strict --no-strict --status-when-low --no-status-when-low --node-selector --nat --no-nat --nat-exclude --nat-source"
-        valued="-o --output --state-dir --socket --block-size --mode --node-selector --nat-exclude --nat-source"
+        options="--help --output --state-dir --socket --block-size --disabled --mode --cross-subnet --no-cross-subnet --advertise --no-advertise --strict --no-strict --status-when-low --no-status-when-low --node-selector --nat --no-nat --nat-exclude --extra-sources --nat-source"
+        valued="-o --output --state-dir --socket --block-size --mode --node-selector --nat-exclude --extra-sources --nat-source"
         ;;
       "firnctl pool list")
         words="" names=""
@@ -108,8 +108,8 @@ _firnctl() {
         ;;
       "firnctl pool set")
         words="" names="pool"
-        options="--help --output --state-dir --socket --disabled --enabled --mode --cross-subnet --no-cross-subnet --advertise --no-advertise --strict --no-strict --status-when-low --no-status-when-low --node-selector --nat --no-nat --nat-exclude --nat-source"
-        valued="-o --output --state-dir --socket --mode --node-selector --nat-exclude --nat-source"
+        options="--help --output --state-dir --socket --disabled --enabled --mode --cross-subnet --no-cross-subnet --advertise --no-advertise --strict --no-strict --status-when-low --no-status-when-low --node-selector --nat --no-nat --nat-exclude --extra-sources --nat-source"
+        valued="-o --output --state-dir --socket --mode --node-selector --nat-exclude --extra-sources --nat-source"
         ;;
       "firnctl pool delete")
         words="" names="pool"

@@ -23,6 +23,7 @@ namespace firn::routed::nft {
 
 enum class Request : char {
   transaction = 'T',
+  bytes = 'B',     // a transaction of elements alone, in the kernel's form (element_bytes.hpp)
   hold = 'H',      // a transaction of the socket that owns the hold table
   list = 'L',      // answered in nft's JSON, without the elements of sets
   elements = 'E',  // with them
@@ -35,6 +36,7 @@ class Runner {
   using Done = std::function<void(Result<std::string>)>;
   virtual ~Runner() = default;
   virtual void run(Request kind, std::string text, Done done) = 0;
+  virtual bool takes_bytes() const { return false; }  // Request::bytes
 };
 
 class Child final : public Runner {
@@ -50,6 +52,7 @@ class Child final : public Runner {
 
   // `done` is called later, from the loop.
   void run(Request kind, std::string text, Done done) override;
+  bool takes_bytes() const override { return true; }
 
   // From which its transactions come; 0 while it does not run. The kernel tells it with each change (netlink/table_monitor.hpp).
   uint32_t port() const { return port_; }

@@ -103,8 +103,18 @@ void Table::send(Transaction next) {
   // Before: a change by somebody else from here on needs another one.
   if (next.whole) whole_due_ = false;
   under_way_ = std::move(next);
+  const auto began = clock_.steady();
+  if (under_way_->bytes.empty() || !runner_.takes_bytes()) return send_text(began);
+  runner_.run(Request::bytes, std::move(under_way_->bytes), [this, began](const Result<std::string>& outcome) {
+    // Which element it was that the kernel refused, and why, nft says in words.
+    if (!outcome && outcome.error().is(Code::invalid)) return send_text(began);
+    take(outcome, began);
+  });
+}
+
+void Table::send_text(std::chrono::steady_clock::time_point began) {
   runner_.run(Request::transaction, std::move(under_way_->text),
-              [this, began = clock_.steady()](const Result<std::string>& outcome) { take(outcome, began); });
+              [this, began](const Result<std::string>& outcome) { take(outcome, began); });
 }
 
 void Table::take(const Result<std::string>& outcome, std::chrono::steady_clock::time_point began) {

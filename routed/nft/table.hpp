@@ -61,6 +61,7 @@ class Table {
  private:
   void look(size_t listing);
   void send(Transaction next);
+  void send_text(std::chrono::steady_clock::time_point began);
   void take(const Result<std::string>& outcome, std::chrono::steady_clock::time_point began);
   void take_done();
   void take_refusal(const std::string& words);

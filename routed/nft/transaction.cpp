@@ -4,6 +4,7 @@
 #include <charconv>
 
 #include "lib/json/json.hpp"
+#include "routed/nft/element_bytes.hpp"
 
 namespace firn::routed::nft {
 namespace {
@@ -146,15 +147,29 @@ std::optional<Transaction> incremental(const std::string& table, const SetMap& s
     if (there == chains.actual().end()) w.add_chain(name, chain);
     else if (there->second.hook != chain.hook) return std::nullopt;
   }
+  std::optional<ElementBytes> bytes;
+  constexpr size_t few = 500;
+  if (pending_sets.empty() && pending_chains.empty() && pending_elements.size() <= few) bytes.emplace(table);
+  const auto remove_bytes = [&](const ElementKey& key) {
+    const auto set = sets.actual().find(key.set);
+    if (bytes && (set == sets.actual().end() || !bytes->remove(set->second, key))) bytes.reset();
+  };
+  const auto add_bytes = [&](const ElementKey& key, const std::string& data) {
+    const auto set = sets.actual().find(key.set);
+    if (bytes && (set == sets.actual().end() || !bytes->add(set->second, key, data))) bytes.reset();
+  };
   // With a set go its elements.
   const std::set<std::string> dying(pending_sets.removals.begin(), pending_sets.removals.end());
   for (const ElementKey& key : pending_elements.removals) {
     if (!dying.contains(key.set)) w.element("delete", key, elements.actual().at(key));
+    remove_bytes(key);
     out.removed.push_back(element_object(key));
   }
   for (const auto& [key, data] : pending_elements.upserts) {
     const auto there = elements.actual().find(key);
-    if (there != elements.actual().end()) w.element("delete", key, there->second);
+    if (there == elements.actual().end()) continue;
+    w.element("delete", key, there->second);
+    remove_bytes(key);
   }
   w.close();
   for (auto& [name, chain] : pending_chains.upserts) {
@@ -164,9 +179,11 @@ std::optional<Transaction> incremental(const std::string& table, const SetMap& s
   }
   for (auto& [key, data] : pending_elements.upserts) {
     w.element("add", key, data);
+    add_bytes(key, data);
     out.put.elements.emplace(key, std::move(data));
   }
   w.close();
+  if (bytes && !out.text.empty()) out.bytes = bytes->take();
   // They may jump to one another.
   for (const std::string& name : pending_chains.removals) w.flush_chain(name);
   for (const std::string& name : pending_chains.removals) {

@@ -39,6 +39,7 @@ struct Contents {
 
 struct Transaction {
   std::string text;
+  std::string bytes;  // the same as ElementBytes, when it is about few elements of sets that are there, and nothing else
   // What comes of it: what it puts, what it takes away.
   Contents put;
   std::vector<Object> removed;

@@ -132,6 +132,28 @@ class Firewall(case.LabCase):
         # An address of the loopback net and none at all are martians: the kernel drops some of them before or behind the guard.
         self.assertGreaterEqual(int(re.search(r'packets (\d+) bytes \d+ drop comment "not an', guard)[1]), 9, guard)
 
+    def test_further_sources_only_where_the_pool_permits_them(self):
+        self.firn.ctl("pool", "create", "p", "10.70.0.0/24", "--extra-sources", "203.0.113.0/28,2001:db8:77::/64")
+        self.network = cni.Network(self.host, "own", list_config(ipam={"type": "firn-ipam", "pools": ["p"]}))
+        a, mac, (four,) = self.attach("a")
+        b, _, (to,) = self.attach("b")
+        receiver = self.host.start("receiver", "nsenter", f"--net={b}", "python3", "-u", "-c", RECEIVER)
+        wait_for("the receiver listens", lambda: "ready" in receiver.log())
+
+        def sources(*wanted):
+            """Sends from each, and then from its own address; returns those of `wanted` that arrived."""
+            before = len(receiver.log())
+            frames = [("udp", mac, source, to) for source in (*wanted, four)]
+            self.host.inside(a, "python3", "-c", SENDER, stdin="".join(" ".join(frame) + " 7000\n" for frame in frames))
+            wait_for("its own arrives", lambda: f"{four} " in receiver.log()[before:])
+            return [source for source in wanted if f"{source} " in receiver.log()[before:]]
+
+        self.assertEqual(sources("203.0.113.5", "198.51.100.9"), [])
+        self.firn.ctl("endpoint", "label", "a", "--annotation", "firn.io/extra-sources=203.0.113.5,198.51.100.9")
+        wait_for("what the pool permits passes", lambda: sources("203.0.113.5", "198.51.100.9", "203.0.113.6") == ["203.0.113.5"])
+        self.firn.ctl("pool", "set", "p", "--extra-sources", "")
+        wait_for("nothing does any more", lambda: sources("203.0.113.5", "198.51.100.9") == [])
+
     def test_another_interface_is_not_touched(self):
         far = self.host.netns("far")
         self.host.run("ip", "link", "add", "firnfar", "type", "veth", "peer", "name", "eth0", "netns", "far")

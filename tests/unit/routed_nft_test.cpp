@@ -6,6 +6,7 @@
 
 #include "lib/netlink/packet_log.hpp"
 #include "routed/counters.hpp"
+#include "routed/nft/element_bytes.hpp"
 #include "routed/nft/hold.hpp"
 #include "routed/nft/table.hpp"
 #include "routed/policy_copy.hpp"
@@ -317,10 +318,14 @@ TEST(CountersTest, AreOfRulesAndInterfaces) {
 TEST(PacketSummaryTest, TellsAsMuchAsThereIs) {
   const auto bytes = [](std::string_view hex) {
     std::vector<uint8_t> out;
-    for (size_t i = 0; i + 1 < hex.size(); i += 2) out.push_back(static_cast<uint8_t>(std::stoi(std::string(hex.substr(i, 2)), nullptr, 16)));
+    for (size_t i = 0; i + 1 < hex.size(); i += 2)
+      out.push_back(static_cast<uint8_t>(std::stoi(std::string(hex.substr(i, 2)), nullptr, 16)));
     return out;
   };
-  const std::string tcp = "4500003c0001400040060000" "0a2c00070a2c0008" "9c4000500000000000000000a0020000";
+  const std::string tcp =
+      "4500003c0001400040060000"
+      "0a2c00070a2c0008"
+      "9c4000500000000000000000a0020000";
   auto packet = netlink::summarize(bytes(tcp));
   ASSERT_TRUE(packet);
   EXPECT_EQ(packet->source.to_string(), "10.44.0.7");
@@ -354,6 +359,62 @@ TEST(PolicyCopyTest, ComesBackAsItWas) {
                             "firn policy 1\n1 18446744073709551615\nab", "firn policy 1\n-1 2\nab\n", "firn policy 1\n1 1\nabc"}) {
     EXPECT_FALSE(decode_policy_copy(wrong)) << wrong;
   }
+}
+
+TEST(ElementBytes, AreWhatTheKernelKeeps) {
+  const auto bytes = [](std::string_view text) { return std::string(text); };
+  EXPECT_EQ(*bytes_of("ipv4_addr", "10.44.0.7"), bytes({"\x0a\x2c\x00\x07", 4}));
+  EXPECT_EQ(*bytes_of("inet_service", "80"), bytes({"\x00\x50", 2}));
+  EXPECT_EQ(*bytes_of("ipv4_addr . inet_proto . inet_service", "10.44.0.7 . 6 . 80"),
+            bytes({"\x0a\x2c\x00\x07\x06\x00\x00\x00\x00\x50\x00\x00", 12}));
+  EXPECT_EQ(bytes_of("ifname . ether_addr . ipv6_addr", "\"f1\" . 02:00:00:00:00:01 . fd00::1")->size(), 16U + 8 + 16);
+  EXPECT_EQ(bytes_of("ifname", "\"f1\"")->substr(0, 3), bytes({"f1\0", 3}));
+  const uint32_t number = 17;
+  EXPECT_EQ(*bytes_of("typeof numgen inc mod 2 . ip saddr", "17 . 10.44.0.7"),
+            std::string(reinterpret_cast<const char*>(&number), 4) + bytes({"\x0a\x2c\x00\x07", 4}));
+  for (const char* wrong : {"10.44.0", "10.44.0.7 . 80", "fd00::1", ""}) EXPECT_FALSE(bytes_of("ipv4_addr", wrong)) << wrong;
+  EXPECT_FALSE(bytes_of("inet_service", "65536"));
+  EXPECT_FALSE(bytes_of("ifname", "\"sixteen-letters-x\""));
+  EXPECT_FALSE(bytes_of("mark", "1"));
+}
+
+TEST(ElementBytes, OfTransactionsThatChangeElementsAlone) {
+  SetMap sets;
+  ChainMap chains;
+  ElementMap elements;
+  sets.set_actual({{"guard", set_of("ipv4_addr")}, {"ranges", set_of("ipv4_addr")}, {"egress", set_of("ifname", "verdict")}});
+  sets.want("guard", set_of("ipv4_addr"));
+  Set ranges = set_of("ipv4_addr");
+  ranges.interval = true;
+  sets.set_actual({{"guard", set_of("ipv4_addr")}, {"ranges", ranges}, {"egress", set_of("ifname", "verdict")}});
+  sets.want("ranges", ranges);
+  sets.want("egress", set_of("ifname", "verdict"));
+  chains.set_actual({});
+  elements.set_actual({{{"guard", "10.0.0.1"}, ""}});
+  elements.want({"guard", "10.0.0.2"}, "");
+  elements.want({"egress", "\"a\""}, "goto from.1");
+  const auto step = incremental("firn", sets, chains, elements, {});
+  ASSERT_TRUE(step);
+  EXPECT_EQ(step->bytes, std::string("\0\x04"
+                                     "firn",
+                                     6) +
+                             std::string("-\0\x05guard\0\x04\x0a\0\0\x01n\0\0", 17) +
+                             std::string("+\0\x06"
+                                         "egress\0\x10"
+                                         "a",
+                                         12) +
+                             std::string(15, '\0') +
+                             std::string("g\0\x06"
+                                         "from.1",
+                                         9) +
+                             std::string("+\0\x05guard\0\x04\x0a\0\0\x02n\0\0", 17));
+  EXPECT_THAT(step->text, HasSubstr("add element inet firn guard"));
+  // With a range, and with a chain, nft's text is all there is.
+  elements.want({"ranges", "10.0.0.0/24"}, "");
+  EXPECT_EQ(incremental("firn", sets, chains, elements, {})->bytes, "");
+  elements.unwant({"ranges", "10.0.0.0/24"});
+  chains.want("from.1", Chain{});
+  EXPECT_EQ(incremental("firn", sets, chains, elements, {})->bytes, "");
 }
 
 }  // namespace

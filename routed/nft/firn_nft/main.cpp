@@ -6,8 +6,8 @@
 //
 // Protocol, over a SOCK_SEQPACKET socket, one request at a time, each answered by one message (docs/policy.md):
 //   request: KIND, and with the message (SCM_RIGHTS) a memory file that holds the text
-//     'T' a transaction   'H' a transaction of the socket that owns the hold table
-//     'L' a listing without the elements of sets, answered in nft's JSON   'E' one with them
+//     'T' a transaction   'B' one of elements alone, in bytes (elements.hpp)   'H' a transaction of the socket that owns the hold
+//     table 'L' a listing without the elements of sets, answered in nft's JSON   'E' one with them
 //   reply: '+' or '-', the netlink port of transactions as 4 bytes in host order, then nft's error; a listing comes as a memory
 //     file. One reply is sent unasked, at the start.
 // Owns: two netlink sockets; the table of `flags owner` goes with the second one, and so with this process, which ends with its
@@ -32,6 +32,8 @@
 #include <string>
 #include <string_view>
 #include <utility>
+
+#include "elements.hpp"
 
 namespace {
 
@@ -83,8 +85,12 @@ Context open_context() {
 }
 
 // libnftables does not tell which socket it has, and opens another one after a listing that was interrupted. Of this process'
-// netlink sockets it is the one that does not have the port `other`. 0: there is none.
-uint32_t netlink_port(uint32_t other) {
+// netlink sockets it is the one that does not have the port `other`. Port 0: there is none.
+struct NetlinkSocket {
+  int fd = -1;
+  uint32_t port = 0;
+};
+NetlinkSocket netlink_socket(uint32_t other) {
   for (int fd = parent + 1; fd < highest_descriptor; ++fd) {
     int protocol = 0, domain = 0;
     socklen_t size = sizeof(int);
@@ -101,10 +107,11 @@ uint32_t netlink_port(uint32_t other) {
       size = sizeof address;
       if (::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0) continue;
     }
-    if (address.nl_pid != other) return address.nl_pid;
+    if (address.nl_pid != other) return {fd, address.nl_pid};
   }
-  return 0;
+  return {};
 }
+uint32_t netlink_port(uint32_t other) { return netlink_socket(other).port; }
 
 struct Request {
   char kind = 0;
@@ -168,7 +175,20 @@ bool reply_with_listing(uint32_t port, std::string_view text) {
 
 // Runs the text and answers. From a file, for only then does libnftables say in which line an error is. In JSON mode it would read
 // its input as JSON first, so only listings are in that.
+bool serve_elements(const Request& request, uint32_t owner_port, uint32_t& port) {
+  std::string text;
+  std::array<char, 16 * 1024> part{};
+  for (ssize_t got = 0; (got = ::pread(request.text.get(), part.data(), part.size(), static_cast<off_t>(text.size()))) > 0;) {
+    text.append(part.data(), static_cast<size_t>(got));
+  }
+  const NetlinkSocket socket = netlink_socket(owner_port);
+  port = socket.port;
+  const std::string refusal = socket.fd < 0 ? "there is no netlink socket" : run_elements(socket.fd, text);
+  return send_reply(refusal.empty(), port, refusal, -1);
+}
+
 bool serve(nft_ctx* context, const Request& request, uint32_t& owner_port, uint32_t& port) {
+  if (request.kind == 'B') return serve_elements(request, owner_port, port);
   const bool listing = request.kind == 'L' || request.kind == 'E';
   unsigned flags = 0;
   if (listing) flags |= NFT_CTX_OUTPUT_JSON;
