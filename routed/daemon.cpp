@@ -15,8 +15,8 @@ using std::chrono::milliseconds;
 constexpr milliseconds reap_delay{200};    // deleting many links at once costs about as much as deleting one
 constexpr milliseconds retry_delay{1000};  // after a failed listing, or while the store cannot be opened
 
-IntakeListener listener_of(Compute& compute, Publisher& publisher, Firewall& firewall, std::function<void()> addresses, std::function<void()> cluster,
-                           std::function<void()> wake) {
+IntakeListener listener_of(Compute& compute, Publisher& publisher, Firewall& firewall, std::function<void()> addresses,
+                           std::function<void()> cluster, std::function<void()> wake) {
   return {[&compute, &publisher, &firewall](const std::string& handle, const model::Endpoint* endpoint) {
             compute.set_endpoint(handle, endpoint);
             firewall.set_endpoint(handle, endpoint);
@@ -28,6 +28,17 @@ IntakeListener listener_of(Compute& compute, Publisher& publisher, Firewall& fir
           std::move(cluster),
           std::move(wake),
           [&compute] { return compute.has_containers(); }};
+}
+
+template <class Kind>
+void unwant(Driver<Kind>& driver, const typename Kind::Key& key) {
+  driver.unwant(key);
+}
+// Only this daemon writes the route of a block, so there is no record to wait for; and until it has gone the block is announced.
+void unwant(RouteDriver& driver, const RouteKey& key) {
+  const netlink::Route* wished = driver.desired(key);
+  const bool block = wished != nullptr && wished->type == netlink::RouteType::blackhole;
+  driver.unwant(key, block ? milliseconds(0) : RouteKind::linger);
 }
 
 }  // namespace
@@ -246,7 +257,7 @@ void Daemon::hand_over_changes() {
   // What a plugin writes itself, right after the record that we see, is left to it for a moment.
   const auto hand_over = [](auto& driver, auto& wishes, const auto& plugins) {
     for (auto& [key, wish] : wishes) {
-      if (!wish) driver.unwant(key);
+      if (!wish) unwant(driver, key);
       else driver.want(key, std::move(*wish), driver.listed() && plugins(*wish) ? new_grace : milliseconds(0));
     }
   };

@@ -92,6 +92,7 @@ class Daemon {
   void take_claims(const ClaimsOutcome& outcome);
   void note_exhausted(const std::vector<Shortage>& pools);
   void give_back();
+  void give_up(std::vector<model::Claim> marked);
   void begin_boot();
   Publisher::Ports publisher_ports();
   Firewall::Ports firewall_ports();
@@ -135,10 +136,10 @@ class Daemon {
   std::unique_ptr<control::Server> control_;
   std::unique_ptr<http::Server> http_;
   std::unique_ptr<ClusterThread> cluster_;
-  loop::Handle monitor_watch_, control_watch_, resync_timer_, round_timer_, soon_timer_, reap_timer_, blocks_timer_;
+  loop::Handle monitor_watch_, control_watch_, resync_timer_, round_timer_, soon_timer_, reap_timer_, blocks_timer_, give_up_timer_;
 
-  model::Identity self_;      // as the node store says; without a name before `firnctl init`
-  bool reconciled_ = false;   // the first complete round is done
+  model::Identity self_;     // as the node store says; without a name before `firnctl init`
+  bool reconciled_ = false;  // the first complete round is done
   bool want_resync_ = false;
   struct Need {
     bool working = false;
@@ -147,24 +148,24 @@ class Daemon {
     loop::Handle timer;
     std::chrono::steady_clock::time_point finished{};
   };
-  std::set<std::string> lending_;  // asks that are being answered
-  bool returning_ = false;         // a job that ends returns is on its way
+  std::set<std::string> lending_;      // asks that are being answered
+  bool returning_ = false;             // a job that ends returns is on its way
   std::map<std::string, Need> needs_;  // "USE/POOL[/ADDRESS]"
-  bool copy_due_ = false;     // the cluster says something that the node store may not have yet
-  bool bgp_due_ = true;       // what BGP goes by has changed
-  bool trim_due_ = false;     // a whole listing was taken in
-  ipam::GraceTerms terms_;    // of the last beat
+  bool copy_due_ = false;              // the cluster says something that the node store may not have yet
+  bool bgp_due_ = true;                // what BGP goes by has changed
+  bool trim_due_ = false;              // a whole listing was taken in
+  ipam::GraceTerms terms_;             // of the last beat
   ipam::Moment beat_began_;
-  bool promising_ = false;    // a job that changes the promise is on its way
-  bool removing_ = false;     // one that removes a node
+  bool promising_ = false;  // a job that changes the promise is on its way
+  bool removing_ = false;   // one that removes a node
   struct Watched {
     model::Lost lost;
     std::chrono::steady_clock::time_point since;
   };
   std::map<std::string, Watched> watched_;  // nodes that this host has seen lost, without a change, since then
-  bool settling_ = false;     // a job that settles blocks is on its way
-  bool claiming_ = false;     // a job that claims blocks is on its way
-  bool giving_back_ = false;  // one that gives some back
+  bool settling_ = false;                   // a job that settles blocks is on its way
+  bool claiming_ = false;                   // a job that claims blocks is on its way
+  bool giving_back_ = false;                // one that gives some back
   std::chrono::steady_clock::time_point claim_again_{};
   bool boot_begun_ = false;
   int64_t started_at_ = 0;

@@ -57,10 +57,10 @@ class Driver {
     if (fresh && grace.count() > 0) hold(key, grace);
     else waits_.erase(key);
   }
-  void unwant(const Key& key) {
+  void unwant(const Key& key, std::chrono::milliseconds linger = Kind::linger) {
     map_.unwant(key);
     drifted_.erase(key);
-    hold(key, Kind::linger);
+    hold(key, linger);
   }
 
   // Replaces what is known of the kernel. What was in place before and is not now has drifted.
@@ -162,6 +162,10 @@ class Driver {
   size_t kept() const { return std::min(kept_, map_.pending_count()); }
   size_t pending() const { return map_.pending_count() - kept(); }
   bool desires(const Key& key) const { return map_.desired().contains(key); }
+  const Spec* desired(const Key& key) const {
+    const auto it = map_.desired().find(key);
+    return it == map_.desired().end() ? nullptr : &it->second;
+  }
   bool has_actual(const Key& key) const { return map_.actual().contains(key); }
   uint64_t writes() const { return writes_; }  // change requests sent since the start
 

@@ -22,6 +22,7 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds blocks_delay{200};
+constexpr milliseconds withdrawal{1000};   // of a block that is given back, until routers have forgotten it
 constexpr milliseconds claim_pause{5000};  // after a claim that gave nothing
 
 }  // namespace
@@ -173,13 +174,13 @@ void Daemon::take_update(const ClusterUpdate& update) {
   if (!trouble.empty()) log_.repeated(Level::warning, "unreachable blocks", trouble);
   copy_due_ = true;
   // A block may be free now that was not.
-  const bool freed = std::any_of(update.records.begin(), update.records.end(),
-                                 [](const auto& record) {
+  const bool freed = std::any_of(update.records.begin(), update.records.end(), [](const auto& record) {
     return !is_published(record.first) && (!record.second || record.first.starts_with(model::keys::pools));
   });
   if (update.whole || freed) claim_again_ = {};
   // Claims, which come and go all the time, do not matter to BGP.
-  const bool for_bgp = std::any_of(update.records.begin(), update.records.end(), [](const auto& record) { return concerns_bgp(record.first); });
+  const bool for_bgp =
+      std::any_of(update.records.begin(), update.records.end(), [](const auto& record) { return concerns_bgp(record.first); });
   bgp_due_ = bgp_due_ || update.whole || for_bgp;
   trim_due_ = trim_due_ || update.whole;
   schedule_blocks();
@@ -258,7 +259,24 @@ void Daemon::give_back() {
   if (!marked) return note_failure("blocks", marked.error());
   if (marked->empty()) return;
   giving_back_ = true;
-  cluster_->post([this, marked = *std::move(marked)](kv::Store* cluster) {
+  // Its route goes at once, and with it what peers are told of it. Others may claim it once they have heard of that: no two hosts
+  // announce a block.
+  intake_.poll();
+  hand_over_changes();
+  reconcile();
+  give_up_timer_ = loop_.after(withdrawal, [this, marked = *std::move(marked)] { give_up(marked); });
+}
+
+void Daemon::give_up(std::vector<model::Claim> marked) {
+  give_up_timer_.cancel();
+  std::erase_if(marked, [this](const model::Claim& claim) {
+    return routes_.has_actual(RouteKey{claim.prefix, claim.prefix.is_host() ? host_block_metric : 0});
+  });
+  if (marked.empty()) {
+    giving_back_ = false;
+    return schedule_blocks();
+  }
+  cluster_->post([this, marked = std::move(marked)](kv::Store* cluster) {
     auto outcome = cluster != nullptr ? ipam::give_up(*cluster, marked) : ipam::GiveUpOutcome{};
     return [this, outcome = std::move(outcome)] {
       giving_back_ = false;
