@@ -1,5 +1,5 @@
-// The way of packets through a host with firn's table, beside ways without: between two containers, in one run, interleaved. Some
-// hosts that have two containers each:
+// The way of packets through a host with firn's table, beside ways without: between two containers, in one run, interleaved, on
+// one processor. Some hosts that have two containers each:
 //   veth     no host at all: the two are joined
 //   bridge   a bridge with the rules that Docker 20.10 writes for its own one, through iptables
 //   routing  interfaces as firn makes them, no table
@@ -11,6 +11,9 @@
 //   policy_path BIN [--policies N] [--rounds N]
 // Prints one line of JSON: medians, and ratios as medians of what each round gave. Goals: first packet many / one at most 1.1,
 // stream many / one at least 0.97, stream firn / veth at least 0.97, rates firn / bridge at least 1.25.
+#include <sched.h>
+
+#include <algorithm>
 #include <boost/asio/io_context.hpp>
 #include <chrono>
 #include <cstdio>
@@ -275,6 +278,14 @@ void measure(Path& path, Figures& out) {
   out["stream"][path.name].push_back(traffic.stream(stream_bytes));
 }
 
+// A stream whose ends happen to share a processor goes at a third of the speed of one whose ends do not: no ratio would hold.
+void stay_on_one_processor() {
+  cpu_set_t one;
+  CPU_ZERO(&one);
+  CPU_SET(static_cast<size_t>(std::max(::sched_getcpu(), 0)), &one);
+  if (::sched_setaffinity(0, sizeof one, &one) != 0) give_up("cannot stay on one processor");
+}
+
 double ratio(Figures& figures, const std::string& measure, const std::string& path, const std::string& beside) {
   std::vector<double> out;
   const auto &mine = figures[measure][path], &theirs = figures[measure][beside];
@@ -331,6 +342,7 @@ int main(int argc, char** argv) {
   add_routed(paths, one, bin, true, 1, {{"one", "alone"}});
   add_routed(paths, many, bin, true, policies, {{"many", "alone"}, {"deep", "g0"}});
 
+  stay_on_one_processor();
   Figures warm, figures;
   for (Path& path : paths) measure(path, warm);
   const auto end = bench::Clock::now() + patience;
