@@ -161,11 +161,7 @@ class Driver {
   size_t actual() const { return map_.actual().size(); }
   size_t kept() const { return std::min(kept_, map_.pending_count()); }
   size_t pending() const { return map_.pending_count() - kept(); }
-  bool desires(const Key& key) const { return map_.desired().contains(key); }
-  const Spec* desired(const Key& key) const {
-    const auto it = map_.desired().find(key);
-    return it == map_.desired().end() ? nullptr : &it->second;
-  }
+  const Spec* desired(const Key& key) const { return map_.find_desired(key); }
   bool has_actual(const Key& key) const { return map_.actual().contains(key); }
   uint64_t writes() const { return writes_; }  // change requests sent since the start
 

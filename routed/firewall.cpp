@@ -79,6 +79,11 @@ void Firewall::set_pool(const std::string& name, const model::Pool* pool) {
 }
 
 void Firewall::loosen_links() {
+  // An earlier run may have loosened any of them.
+  const bool first = !std::exchange(links_checked_, true);
+  if (first) {
+    for (const auto& [name, count] : interfaces_) loosened_.insert(name);
+  }
   std::vector<netlink::Request> requests;
   const auto set = [&](const std::string& name, bool strict) {
     const auto index = kernel_.index_of(name);
@@ -88,7 +93,7 @@ void Firewall::loosen_links() {
     requests.emplace_back(std::move(link));
   };
   for (const std::string& name : loosen_) {
-    if (!loosened_.contains(name)) set(name, false);
+    if (!loosened_.contains(name) || first) set(name, false);
   }
   for (const std::string& name : loosened_) {
     if (!loosen_.contains(name)) set(name, true);
@@ -162,8 +167,16 @@ void Firewall::take_record(const std::string& key, const std::string* value) {
   if (is_published(key)) return take_published(key, value);
   if (key == keys::policy_settings) {
     const auto settings = value != nullptr ? model::decode_policy_settings(*value) : model::PolicySettings{};
-    if (settings) compute_.set_settings(*settings);
-    else ports_.failed("policy", Error(settings.error()).context(key));
+    if (settings) {
+      settings_known_ = true;
+      return compute_.set_settings(*settings);
+    }
+    ports_.failed("policy", Error(settings.error()).context(key));
+    if (settings_known_) return;
+    // They may say that the default is to deny: what was never known opens nothing.
+    model::PolicySettings shut;
+    shut.default_deny = true;
+    compute_.set_settings(shut);
   } else if (key.starts_with(keys::policies)) {
     take_policy(key, value);
   } else if (key.starts_with(keys::namespaces)) {
@@ -330,6 +343,10 @@ void Firewall::remove_table() {
       return ports_.failed("nftables", Error(outcome.error()).context("removing table inet firn"));
     }
     log_.info("policy is switched off: table inet firn is removed");
+    // Without the table the kernel's own check of sources is all there is.
+    loosen_.clear();
+    links_checked_ = false;
+    loosen_links();
     kv::Store* store = ports_.node();
     if (store == nullptr) return;
     const auto done = store->transact([](kv::Transaction& tx) -> Status {

@@ -148,8 +148,9 @@ class Firewall {
   std::map<std::string, Side> here_;               // by handle
   std::map<std::string, model::Pool> pools_;       // with extra sources
   std::map<std::string, model::Endpoint> asking_;  // handle -> who has asked to send from more than its own addresses
-  std::set<std::string> loosened_, loosen_;        // interfaces whose source check is left to the table alone: are, shall be
-  std::map<std::string, int> ungrouped_;           // veths with firn's alias that are not in its group
+  bool settings_known_ = false, links_checked_ = false;
+  std::set<std::string> loosened_, loosen_;  // interfaces whose source check is left to the table alone: are, shall be
+  std::map<std::string, int> ungrouped_;     // veths with firn's alias that are not in its group
   std::list<Waiter> waiters_;
 };
 

@@ -24,7 +24,7 @@ void observe(NeighbourDriver& driver, const netlink::Neighbour& neighbour, bool 
   const NeighbourKey key = key_of(neighbour);
   if (removed) {
     driver.observe_removed(key);
-  } else if (neighbour.permanent || driver.desires(key)) {
+  } else if (neighbour.permanent || driver.desired(key) != nullptr) {
     driver.observe(key, neighbour);
   } else {
     // An entry that lost its permanence and is not wanted is the kernel's own business.

@@ -17,7 +17,8 @@ Result<Routes> RouteKind::list(netlink::Kernel& kernel) {
   if (!listed) return std::move(listed).error();
   Routes out;
   for (netlink::Route& route : *listed) {
-    if (route.protocol == netlink::route_protocol && route.table == main_table) out.insert_or_assign(key_of(route), comparable(std::move(route)));
+    if (route.protocol == netlink::route_protocol && route.table == main_table)
+      out.insert_or_assign(key_of(route), comparable(std::move(route)));
   }
   return out;
 }
@@ -29,8 +30,9 @@ void RouteKind::upsert(std::vector<netlink::Request>& out, const Key&, const Spe
 bool RouteKind::conflict(int sys) { return sys == EEXIST; }
 Error RouteKind::explain(Error error) {
   error.code = Code::conflict;
-  error.message += ": a route of another program with this destination and metric is in the way, and is left alone; remove it, or give "
-                   "it another metric ('ip route show DESTINATION')";
+  error.message +=
+      ": a route of another program with this destination and metric is in the way, and is left alone; remove it, or give "
+      "it another metric ('ip route show DESTINATION')";
   return error;
 }
 netlink::Request RouteKind::remove(const Key&, const Spec& spec) { return netlink::RemoveRoute{spec}; }
@@ -45,7 +47,7 @@ void observe(RouteDriver& driver, const netlink::Route& route, bool removed) {
     else driver.cleared(key);
   } else if (ours) {
     driver.observe(key, comparable(route));
-  } else if (driver.desires(key) && driver.has_actual(key)) {
+  } else if (driver.desired(key) != nullptr && driver.has_actual(key)) {
     // Somebody else's route at our destination and metric: a replacement, of which the kernel tells only the new one. Or it was put
     // before ours; the kernel then refuses ours as one that is there already, and that ends as a conflict.
     driver.observe_removed(key);

@@ -17,7 +17,7 @@ template <class Key, class Spec>
 class DeltaMap {
  public:
   struct Pending {
-    std::vector<Key> removals;                    // first: a removal may make room for an upsert
+    std::vector<Key> removals;  // first: a removal may make room for an upsert
     std::vector<std::pair<Key, Spec>> upserts;
     bool empty() const { return removals.empty() && upserts.empty(); }
     size_t size() const { return removals.size() + upserts.size(); }
@@ -38,6 +38,10 @@ class DeltaMap {
     recompute();
   }
   const std::map<Key, Spec>& desired() const { return desired_; }
+  const Spec* find_desired(const Key& key) const {  // nullptr: nobody wants it
+    const auto it = desired_.find(key);
+    return it == desired_.end() ? nullptr : &it->second;
+  }
 
   // Actual -------------------------------------------------------------------------------------------------------------
   void set_actual(std::map<Key, Spec> actual) {
@@ -72,10 +76,6 @@ class DeltaMap {
   size_t pending_count() const { return listed_ ? dirty_.size() : 0; }
 
  private:
-  const Spec* find_desired(const Key& key) const {
-    const auto it = desired_.find(key);
-    return it == desired_.end() ? nullptr : &it->second;
-  }
   void mark(const Key& key, const Spec* wanted) {
     const auto it = actual_.find(key);
     if (wanted != nullptr) {

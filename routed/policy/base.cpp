@@ -102,16 +102,19 @@ void put_base(nft::Changes& out) {
                                              "iifname vmap @" + std::string(egress_map),
                                              "counter drop comment " + nft::quoted("no verdict yet"),
                                          }};
-  out.chains["ingress_hook"] = nft::Chain{"type filter hook postrouting priority 50; policy accept;",
-                                          {
-                                              "oifgroup != " + group() + " accept",
-                                              established,
-                                              discovery,
-                                              // A host may always speak with its own containers, and see whether they are well.
-                                              "fib saddr type local accept",
-                                              "oifname vmap @" + std::string(ingress_map),
-                                              "counter drop comment " + nft::quoted("no verdict yet"),
-                                          }};
+  out.chains["ingress_hook"] = nft::Chain{
+      "type filter hook postrouting priority 50; policy accept;",
+      {
+          "oifgroup != " + group() + " accept",
+          established,
+          discovery,
+          // Whoever is forwarded with the host's address has stolen it: IPv4 drops that itself, IPv6 does not.
+          "fib saddr type local iif != 0 counter drop comment " + nft::quoted("the address of this host, from elsewhere"),
+          // A host may always speak with its own containers, and see whether they are well.
+          "fib saddr type local accept",
+          "oifname vmap @" + std::string(ingress_map),
+          "counter drop comment " + nft::quoted("no verdict yet"),
+      }};
 }
 
 void put_host_hooks(nft::Changes& out, const model::PolicySettings& settings, const std::string& other_in,

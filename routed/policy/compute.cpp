@@ -302,14 +302,14 @@ void Compute::put_host_chains() {
 
 // Chains -------------------------------------------------------------------------------------------------------------------
 
-// Readable in `nft list`: names of policies are [a-z0-9.-] and hold no slash, so no two places get one name.
+// Readable in `nft list`: names of policies are [a-z0-9.-] and hold no slash, so no two places get one name. Of a place in chains_.
 std::string Compute::name_of(const Place& place) const {
   const model::Policy& policy = policies_.at(place.second.policy).record;
   const Pass pass = place.second.pass;
-  return (policy.global() ? "gnp/" + policy.name : "np/" + policy.scope + "/" + policy.name) + "/" + word(place.first) +
-         (pass == Pass::on       ? ""
-          : pass == Pass::accept ? "/accept"
-                                 : "/drop");
+  constexpr size_t longest = 200;  // of 255 that nftables takes (NFT_NAME_MAXLEN)
+  std::string owner = policy.global() ? "gnp/" + policy.name : "np/" + policy.scope + "/" + policy.name;
+  if (owner.size() > longest) owner = owner.substr(0, longest) + "." + std::to_string(chains_.at(place).number);
+  return owner + "/" + word(place.first) + (pass == Pass::on ? "" : pass == Pass::accept ? "/accept" : "/drop");
 }
 
 std::string Compute::enter_profile(const std::vector<ChainId>& chains, Direction direction) {
@@ -320,6 +320,7 @@ std::string Compute::enter_profile(const std::vector<ChainId>& chains, Direction
   for (const ChainId& id : chains) {
     const auto [it, fresh] = chains_.try_emplace({direction, id});
     ++it->second.users;
+    if (fresh) it->second.number = next_++;
     if (fresh) compile(it->first, it->second);
     out.rules.push_back("jump " + name_of(it->first));
   }

@@ -105,6 +105,7 @@ class Compute {
     size_t users = 0;
   };
   struct PolicyChain {
+    uint64_t number = 0;                // makes a name that had to be cut another than all others
     size_t users = 0;                   // profiles
     std::vector<Selection> selections;  // acquired by its rules
     std::vector<std::pair<std::string, uint8_t>> ports;

@@ -151,8 +151,48 @@ class Firewall(case.LabCase):
         self.assertEqual(sources("203.0.113.5", "198.51.100.9"), [])
         self.firn.ctl("endpoint", "label", "a", "--annotation", "firn.io/extra-sources=203.0.113.5,198.51.100.9")
         wait_for("what the pool permits passes", lambda: sources("203.0.113.5", "198.51.100.9", "203.0.113.6") == ["203.0.113.5"])
+        veth = re.search(r"dev (firn\w+)", self.host.out("ip", "route", "show", four))[1]
+        strict = f"/proc/sys/net/ipv4/conf/{veth}/rp_filter"
+        self.assertEqual(self.host.out("cat", strict).strip(), "0", "the table alone checks its sources")
+        # Withdrawn while nobody looks: the next daemon sees to the kernel's own check again.
+        self.firn.routed.kill()
         self.firn.ctl("pool", "set", "p", "--extra-sources", "")
+        self.firn.start()
         wait_for("nothing does any more", lambda: sources("203.0.113.5", "198.51.100.9") == [])
+        wait_for("the kernel checks again", lambda: self.host.out("cat", strict).strip() == "1")
+
+    def test_settings_that_cannot_be_read_open_nothing(self):
+        self.attach("a")
+        self.assertNotIn("drop", self.host.out("nft", "list", "map", "inet", "firn", "ingress"))
+        self.firn.routed.kill()
+        self.host.run("rm", "-f", "/var/lib/firn/policy.copy")
+        self.host.run("python3", "-c", 'import sqlite3; s = sqlite3.connect("/var/lib/firn/cluster.db"); '
+                      'r = s.execute("select max(rev) from log").fetchone()[0] + 1; '
+                      's.execute("insert or replace into kv(key, value, created, modified) values (?, ?, ?, ?)", ("policy/settings", b"{", r, r)); '
+                      's.execute("insert into log(rev, keys) values (?, ?)", (r, "policy/settings")); s.commit()')
+        self.firn.start()
+        wait_for("who cannot know denies", lambda: "drop" in self.host.out("nft", "list", "map", "inet", "firn", "ingress"))
+
+    def test_nobody_else_passes_for_the_host(self):
+        """The host may speak with its containers; whoever sends from its address through it may not. (IPv4 knows that by itself.)"""
+        self.host.run("ip", "address", "add", "2001:db8:9::1/64", "dev", "eth0", "nodad")
+        self.client.run("ip", "address", "add", "2001:db8:9::2/64", "dev", "eth0", "nodad")
+        self.host.sysctl("net/ipv6/conf/all/forwarding", 1)
+        self.firn.ctl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "firn/v1", "kind": "PolicySettings", "metadata": {"name": "default"},
+                                                            "spec": {"default_deny": True}}))
+        b, _, (_, to6) = self.attach("b")
+        receiver = self.host.start("receiver", "nsenter", f"--net={b}", "python3", "-u", "-c", RECEIVER)
+        wait_for("the receiver listens", lambda: "ready" in receiver.log())
+        wait_for("the default is in force", lambda: "drop" in self.host.out("nft", "list", "map", "inet", "firn", "ingress"))
+        mac = self.client.json("ip", "-j", "link", "show", "eth0")[0]["address"]
+        target = self.host.json("ip", "-j", "link", "show", "eth0")[0]["address"]
+        frames = [("udp", mac, "2001:db8:9::1", to6), ("udp", mac, "2001:db8:9::2", to6)]
+        self.client.run("python3", "-c", SENDER.replace("eeeeeeeeeeee", target.replace(":", "")),
+                        stdin="".join(" ".join(frame) + " 7000\n" for frame in frames))
+        own = "import socket,sys; socket.socket(socket.AF_INET6, socket.SOCK_DGRAM).sendto(b'x', (sys.argv[1], 7000))"
+        self.host.run("python3", "-c", own, to6)
+        wait_for("the host's own arrives", lambda: len(receiver.log().split("\n")) > 2)
+        self.assertEqual(len(receiver.log().split("\n")) - 2, 1, receiver.log())
 
     def test_another_interface_is_not_touched(self):
         far = self.host.netns("far")

@@ -242,6 +242,25 @@ TEST(PolicyCompute, APolicyThatCannotBeReadDeniesOrStaysWhatItWas) {
   EXPECT_EQ(wish.told("ingress", "f1"), good);
 }
 
+TEST(PolicyCompute, NamesThatAreTooLongForNftablesAreCutAndStayApart) {
+  Compute compute;
+  Wish wish;
+  const auto web = container("f1", "10.44.0.1", {{"app", "web"}});
+  compute.set_endpoint("web", &web, true);
+  for (const char* end : {"a", "b"}) {
+    auto policy = web_policy();
+    policy.name = std::string(252, 'x') + end;  // as long as Kubernetes lets them be
+    ASSERT_TRUE(compute.set_policy(key_of(policy), &policy));
+  }
+  wish.take(compute);
+  size_t of_policies = 0;
+  for (const auto& [name, chain] : wish.chains) {
+    EXPECT_LT(name.size(), 256U);
+    of_policies += name.starts_with("np/") ? 1 : 0;
+  }
+  EXPECT_EQ(of_policies, 2U);
+}
+
 TEST(PolicyCompute, AnAddressThatTwoRecordsHoldStaysUntilBothHaveGone) {
   Compute compute;
   Wish wish;

@@ -143,17 +143,17 @@ void put_message(Batch& out, std::string_view table, const Element& element) {
 }
 
 // The kernel answers the last element when all are done, and what it refuses.
-std::string await(int socket, uint32_t last) {
+ElementsOutcome await(int socket, uint32_t last) {
   alignas(nlmsghdr) std::array<char, 32 * 1024> buffer;
   std::string refusal;
   for (bool answered = false;;) {
     pollfd waiting{socket, POLLIN, 0};
     const int ready = ::poll(&waiting, 1, answered ? 0 : patience);
     if (ready < 0 && errno == EINTR) continue;
-    if (ready <= 0) return answered ? refusal : "the kernel did not answer";
+    if (ready <= 0) return {refusal, !answered};
     ssize_t got = ::recv(socket, buffer.data(), buffer.size(), MSG_DONTWAIT);
     if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return std::string("reading the kernel's answer: ") + std::strerror(errno);
+    if (got < 0) return {{}, true};
     auto* message = reinterpret_cast<nlmsghdr*>(buffer.data());
     for (; NLMSG_OK(message, static_cast<size_t>(got)); message = NLMSG_NEXT(message, got)) {
       if (message->nlmsg_type != NLMSG_ERROR || message->nlmsg_seq < first_sequence || message->nlmsg_seq > last) continue;
@@ -167,7 +167,7 @@ std::string await(int socket, uint32_t last) {
 
 }  // namespace
 
-std::string run_elements(int socket, std::string_view request) {
+ElementsOutcome run_elements(int socket, std::string_view request) {
   Reader reader(request);
   const std::string_view table = reader.sized();
   Batch batch;
@@ -182,10 +182,10 @@ std::string run_elements(int socket, std::string_view request) {
     element.kind = reader.one();
     element.data = reader.sized();
     if (!reader.good() || (what != '+' && what != '-') || std::string_view("nadgv").find(element.kind) == std::string_view::npos) {
-      return "the request is no list of elements";
+      return {"the request is no list of elements"};
     }
     put_message(batch, table, element);
-    if (batch.bytes().size() > longest_batch) return "the request is too long";
+    if (batch.bytes().size() > longest_batch) return {"the request is too long"};
   }
   batch.ask_answer();  // it comes when all are done
   batch.begin(NFNL_MSG_BATCH_END, NLM_F_REQUEST, AF_UNSPEC, NFNL_SUBSYS_NFTABLES);
@@ -194,7 +194,7 @@ std::string run_elements(int socket, std::string_view request) {
   kernel.nl_family = AF_NETLINK;
   if (::sendto(socket, batch.bytes().data(), batch.bytes().size(), 0, reinterpret_cast<const sockaddr*>(&kernel), sizeof kernel) <
       0) {
-    return std::string("sending to the kernel: ") + std::strerror(errno);
+    return {std::string("sending to the kernel: ") + std::strerror(errno)};
   }
   return await(socket, batch.last_sequence());
 }

@@ -9,5 +9,9 @@
 #include <string>
 #include <string_view>
 
-// Over the given netlink socket, on which nothing else is under way. "": done; otherwise why nothing was changed.
-std::string run_elements(int socket, std::string_view request);
+struct ElementsOutcome {
+  std::string refusal;   // "": done; otherwise why nothing was changed
+  bool unknown = false;  // no answer came, and may come yet: the socket is of no use any more
+};
+// Over the given netlink socket, on which nothing else is under way.
+ElementsOutcome run_elements(int socket, std::string_view request);

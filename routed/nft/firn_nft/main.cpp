@@ -183,8 +183,10 @@ bool serve_elements(const Request& request, uint32_t owner_port, uint32_t& port)
   }
   const NetlinkSocket socket = netlink_socket(owner_port);
   port = socket.port;
-  const std::string refusal = socket.fd < 0 ? "there is no netlink socket" : run_elements(socket.fd, text);
-  return send_reply(refusal.empty(), port, refusal, -1);
+  if (socket.fd < 0) return send_reply(false, port, "there is no netlink socket", -1);
+  const ElementsOutcome outcome = run_elements(socket.fd, text);
+  // The end of this process tells firn-routed that it is not known what was done.
+  return !outcome.unknown && send_reply(outcome.refusal.empty(), port, outcome.refusal, -1);
 }
 
 bool serve(nft_ctx* context, const Request& request, uint32_t& owner_port, uint32_t& port) {
